@@ -1,0 +1,20 @@
+package cachestore
+
+// Stats is what a store or a tier holds and has done since it was opened. All
+// figures are snapshots taken without stopping anyone; counters only grow.
+type Stats struct {
+	LimitBytes int64 // the budget
+	UsedBytes  int64 // reserved now: bodies, metadata, windows, what readers still hold
+	Objects    int64 // stored responses that a look-up can find
+	Fills      int64 // responses still arriving
+	Windows    int64 // fills that are no longer stored, only passed on
+
+	Stored   int64 // fills that ended as a stored response
+	Refused  int64 // fills that a tier would not keep: admission, no room
+	TooLarge int64 // fills that outgrew the largest object
+	Evicted  int64 // stored responses that left to make room
+	Replaced int64 // stored responses whose place a newer one took
+	Removed  int64 // stored responses removed by name
+	Failed   int64 // fills that ended with the upstream's error
+	Detached int64 // readers let go because they held a window too long
+}
