@@ -1,0 +1,84 @@
+package config
+
+// TLSMode says where a site's certificate comes from.
+type TLSMode uint8
+
+const (
+	TLSAuto  TLSMode = iota // ACME where the node can, else self-signed
+	TLSOff                  // the site is not served over TLS
+	TLSFiles                // from TLS.Cert and TLS.Key
+)
+
+func (m TLSMode) String() string { return word(m, "auto", "off", "files") }
+
+// HostMode says which name an upstream is asked for, in Host and in SNI.
+type HostMode uint8
+
+const (
+	HostUpstream HostMode = iota // the authority of the upstream's URL
+	HostSite                     // the site's canonical host
+	HostClient                   // the host that the client asked for
+	HostName                     // Origin.HostName
+)
+
+func (m HostMode) String() string { return word(m, "upstream", "site", "client", "name") }
+
+// RequestDirectives says whether a client's own caching directives count.
+type RequestDirectives uint8
+
+const (
+	DirectivesIgnore RequestDirectives = iota
+	DirectivesHonour
+)
+
+func (d RequestDirectives) String() string { return word(d, "ignore", "honour") }
+
+// SetCookie says what becomes of a response that sets a cookie.
+type SetCookie uint8
+
+const (
+	SetCookiePass  SetCookie = iota // it is passed on and not stored
+	SetCookieStrip                  // it is stored and sent without the field
+	SetCookieStore                  // it is stored as it is
+)
+
+func (s SetCookie) String() string { return word(s, "pass", "strip", "store") }
+
+// Redirect says when a request in clear is sent to https.
+type Redirect uint8
+
+const (
+	RedirectAuto   Redirect = iota // where the certificate came from ACME
+	RedirectAlways                 // true
+	RedirectNever                  // false
+)
+
+func (r Redirect) String() string { return word(r, "auto", "true", "false") }
+
+// LogFormat is the form of an access log line.
+type LogFormat uint8
+
+const (
+	LogJSON LogFormat = iota
+	LogCombined
+)
+
+func (f LogFormat) String() string { return word(f, "json", "combined") }
+
+// word names v by its place among words, which are those of the YAML.
+func word[T ~uint8](v T, words ...string) string {
+	if int(v) >= len(words) {
+		return "unknown"
+	}
+	return words[v]
+}
+
+// pick is word's inverse: the value whose word is s, zero (the safe case) for any other.
+func pick[T ~uint8](s string, words ...string) T {
+	for i, w := range words {
+		if w == s {
+			return T(i)
+		}
+	}
+	return 0
+}
