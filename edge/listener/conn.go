@@ -1,0 +1,78 @@
+package listener
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+// conn is an accepted connection. It is counted from the gate's yes until Close,
+// whoever calls that: the server, a handshake that failed, the one who hijacked it,
+// or a shutdown.
+type conn struct {
+	net.Conn
+	gate   *gate
+	engine *engine    // set by take, before anybody else sees the conn
+	from   netip.Addr // what ConnectionsPerIP counts by; zero = uncounted
+	fault  Fault      // why a handshake is going to fail; only the handshake's goroutine uses it
+
+	// Guarded by gate.mu.
+	released bool
+	hijacked bool
+	// Guarded by engine.mu.
+	begun bool // the server has read from it
+	cut   bool // closed by us
+}
+
+// Close closes the connection and ends its being counted; only the first call does.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	if c.engine != nil {
+		c.engine.forget(c)
+	}
+	c.gate.release(c)
+	return err
+}
+
+// CloseWrite sends FIN where the transport can; the server uses it so that an
+// answer to a request it did not read whole is not lost to a reset.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// NetConn returns the connection beneath.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
+// connOf finds our conn beneath what the server holds.
+func connOf(nc net.Conn) (c *conn, isTLS bool) {
+	if c, ok := nc.(*conn); ok {
+		return c, false
+	}
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		c, _ := t.NetConn().(*conn)
+		return c, true
+	}
+	return nil, false
+}
+
+// clientKey is what ConnectionsPerIP counts by: an IPv4 address, or the /64 of an
+// IPv6 one, which is what a single customer commonly holds. Zero for a transport
+// without addresses, which is counted only in all.
+func clientKey(a net.Addr) netip.Addr {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip := t.AddrPort().Addr().Unmap().WithZone("")
+	if !ip.Is6() {
+		return ip
+	}
+	p, err := ip.Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return p.Addr()
+}

@@ -1,0 +1,14 @@
+// Package listener owns the way from a socket to a request: bound addresses,
+// connection limits, TLS termination, the HTTP/1.1 and HTTP/2 engines, and the
+// orderly end of all of them. It asks one thing of an edge, an [Answerer].
+//
+// It never looks into a request beyond what the protocol needs, knows no site,
+// cache or configuration file, and imports nothing else of this module.
+//
+// Both engines are net/http's server. An accepted connection becomes a served one
+// in a single place, (*engine).serve; whatever must stand between the socket and
+// the server (a byte-level reader, a PROXY protocol header) goes there.
+//
+// Start reading at [Open] and [Set.Serve], then door.go (accepting) and engine.go
+// (serving and draining).
+package listener
