@@ -1,0 +1,94 @@
+package httpcache
+
+import (
+	"net/http"
+	"time"
+)
+
+// Bounds of the heuristic lifetime (RFC 9111 §4.2.2): a tenth of the time since
+// the last modification, and never more than a day.
+const (
+	heuristicPart = 10
+	heuristicCap  = 24 * time.Hour
+)
+
+// timing is what the fields of a response say about its age, as it arrived.
+type timing struct {
+	date       time.Time // Date, or ResponseTime where it is missing or invalid
+	dated      bool      // Date was valid
+	initialAge time.Duration
+}
+
+// newTiming is RFC 9111 §4.2.3 up to corrected_initial_age. The apparent age is
+// in whole seconds, as Date is, so that a fresh response does not arrive up to
+// a second old.
+func newTiming(resp Response) timing {
+	received := resp.ResponseTime.Round(0).UTC()
+	t := timing{date: received.Truncate(time.Second)}
+	if date, ok := singleDate(resp.Header[DateField], received); ok {
+		t.date, t.dated = date, true
+	}
+	apparent := max(0, received.Truncate(time.Second).Sub(t.date))
+	delay := min(max(0, resp.ResponseTime.Sub(resp.RequestTime)), maxDuration)
+	if resp.RequestTime.IsZero() {
+		delay = 0
+	}
+	corrected := parseAge(resp.Header[AgeField]) + delay
+	t.initialAge = min(max(apparent, corrected), maxDuration)
+	return t
+}
+
+// lifetime is a freshness lifetime and how it came about.
+type lifetime struct {
+	length time.Duration
+	// explicit: given by the origin's fields or by the status in the rules.
+	explicit bool
+	// known is false where nothing gives a lifetime; length is then 0.
+	known bool
+}
+
+// newLifetime is RFC 9111 §4.2.1 and §4.2.2: s-maxage, max-age, Expires, the
+// rules by status, the default of the rules, the heuristic.
+func newLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) lifetime {
+	switch {
+	case cc.sMaxAge.present():
+		return lifetime{cc.sMaxAge.duration(), true, true}
+	case cc.maxAge.present():
+		return lifetime{cc.maxAge.duration(), true, true}
+	}
+	if lines := resp.Header[ExpiresField]; len(lines) > 0 {
+		return lifetime{expiresAfter(lines, t.date, resp.ResponseTime), true, true}
+	}
+	if ttl, ok := rules.TTLByStatus[resp.Status]; ok {
+		return lifetime{min(max(0, ttl), maxDuration), true, true}
+	}
+	if !cacheableByDefault(resp.Status) && !cc.public {
+		return lifetime{}
+	}
+	if rules.DefaultTTL > 0 {
+		return lifetime{min(rules.DefaultTTL, maxDuration), false, true}
+	}
+	return heuristic(resp.Header, t, resp.ResponseTime)
+}
+
+// expiresAfter returns how long after date Expires is. An invalid date, "0"
+// above all, is in the past (RFC 9111 §5.3); of several lines the least counts.
+func expiresAfter(lines []string, date, received time.Time) time.Duration {
+	least := maxDuration
+	for _, line := range lines {
+		expires, ok := parseDate(line, received)
+		if !ok {
+			return 0
+		}
+		least = min(least, max(0, expires.Sub(date)))
+	}
+	return least
+}
+
+func heuristic(h http.Header, t timing, received time.Time) lifetime {
+	modified, ok := singleDate(h[LastModifiedField], received)
+	if !ok || !modified.Before(t.date) {
+		return lifetime{}
+	}
+	return lifetime{min(t.date.Sub(modified)/heuristicPart, heuristicCap), false, true}
+}
