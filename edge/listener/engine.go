@@ -22,8 +22,8 @@ type engine struct {
 	// mu guards the fields below, and begun and cut of each conn taken.
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
-	retiring bool // takes no more
-	draining bool // the server is shutting down, or about to
+	retiring bool          // takes no more
+	draining bool          // the server is shutting down, or about to
 	empty    chan struct{} // closed when retiring and without connections
 }
 
