@@ -421,6 +421,34 @@ func TestShutdownClosesSilentAndHijackedConnections(t *testing.T) {
 	})
 }
 
+func TestShutdownDismissesIdleClients(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"http://:80/", "https://a.test:443/"} {
+		synctest.Test(t, func(t *testing.T) {
+			cert := selfSigned(t, "a.test")
+			m := newMemory()
+			s, stop := start(t, Options{
+				HTTP: []string{":80"}, HTTPS: []string{"a.test:443"}, Listen: m.Listen,
+				Answerer: http.HandlerFunc(hello), Certificates: only(cert),
+			})
+			defer stop()
+			tr := &http.Transport{DialContext: m.dialContext, TLSClientConfig: trusting(cert), ForceAttemptHTTP2: true}
+			get(t, &http.Client{Transport: tr}, url)
+			synctest.Wait()
+			if st := s.Stats(); st.Open != 1 {
+				t.Fatalf("%s: %d connections kept alive, want 1", url, st.Open)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			// HTTP/2 leaves a second between GOAWAY and the end.
+			if err := s.Shutdown(ctx); err != nil || time.Since(began) > 2*time.Second {
+				t.Errorf("%s: Shutdown with an idle client = %v after %v, want nil within 2s", url, err, time.Since(began))
+			}
+		})
+	}
+}
+
 func TestShutdownNamesAnswerersThatDoNotEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
