@@ -1,0 +1,15 @@
+// Package cachestore holds stored responses: several variants under one key, the
+// fills that many readers follow while a response still arrives, the tiers in
+// which they then live, and the one budget of bytes that all of it is taken from.
+//
+// It never decides whether a response may be stored or served (httpcache does) and
+// never talks to an upstream (origin does): who begins a fill brings its bytes.
+//
+// Three rules carry it. Bytes are reserved from the [Budget] before memory is
+// taken, and given back when the last who can still read them lets go. From the
+// response head until eviction [Store.Get] sees the object: the filling list holds
+// it until a tier shows it or refuses it. And trouble here is a miss, never an
+// error of the request.
+//
+// Start reading at [Store.Begin], then [Fill.Copy] and [Reader.Next].
+package cachestore

@@ -1,0 +1,202 @@
+package cachestore
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+
+	"perigee/httpcache"
+)
+
+// Beginning is what is known of a response when its head has arrived.
+type Beginning struct {
+	Key      httpcache.Key
+	Label    Label
+	Stored   *httpcache.Stored
+	Length   int64 // of the body in bytes, -1 if the upstream did not say
+	MaxBytes int64 // a body that grows beyond it is not stored; 0 = the store's own bound
+}
+
+// Fill brings the body of one response into the store. One goroutine writes it, by
+// Copy; any number follow it through readers of its Object.
+type Fill struct {
+	store    *Store
+	object   *Object
+	maxBytes int64
+	windowed bool        // not going to be stored; only the writer looks at it
+	removed  atomic.Bool // asked to be forgotten meanwhile
+	unlisted atomic.Bool
+	probe    [1]byte // where a byte too many is read to
+}
+
+// Begin makes a response visible to Get from now on and returns the fill that must
+// bring its body: Copy must be called. Where no tier would keep the response, or
+// there is no room for it, it is passed on to those who ask for it now but not
+// stored, and Stored on the fill says so.
+func (s *Store) Begin(with Beginning) *Fill {
+	object := &Object{
+		key: with.Key, label: with.Label, stored: with.Stored,
+		body:      newBody(s.budget, &s.counts, with.Length),
+		metaBytes: with.Stored.SizeBytes() + objectBytes,
+	}
+	f := &Fill{store: s, object: object, maxBytes: s.maxBytes}
+	if with.MaxBytes > 0 {
+		f.maxBytes = min(f.maxBytes, with.MaxBytes)
+	}
+	f.prepay(with.Length)
+	s.fills.add(f)
+	return f
+}
+
+// prepay reserves the metadata and, where its length is known, the whole body: a
+// fill that cannot be stored whole should not push others out for a part of it.
+func (f *Fill) prepay(length int64) {
+	n := bodyBytes(length)
+	switch {
+	case length > f.maxBytes:
+		f.store.counts.tooLarge.Add(1)
+	case f.store.home.Reserve(f.object, f.object.metaBytes+n):
+		f.object.body.hold(n)
+		return
+	default:
+		f.store.counts.refused.Add(1)
+	}
+	f.object.metaBytes = 0
+	f.openWindow()
+}
+
+// bodyBytes is what a body of the given length will take in memory.
+func bodyBytes(length int64) int64 {
+	if length <= 0 {
+		return 0
+	}
+	whole, rest := length/chunkBytes, length%chunkBytes
+	return whole*allocBytes(chunkBytes) + allocBytes(rest)
+}
+
+// Object is the response that is arriving.
+func (f *Fill) Object() *Object { return f.object }
+
+// Stored tells whether the response is still going to be stored. Only the caller
+// of Begin may ask, before Copy.
+func (f *Fill) Stored() bool { return !f.windowed }
+
+// Copy reads the body from r to its end and then commits it, or ends the fill with
+// the error that r or ctx gave; the readers see that error too. It returns nil if
+// the body came whole, whether or not it could be stored.
+func (f *Fill) Copy(ctx context.Context, r io.Reader) error {
+	err := f.copy(ctx, r)
+	f.object.body.finish(err)
+	f.end(err)
+	return err
+}
+
+func (f *Fill) copy(ctx context.Context, r io.Reader) error {
+	b := f.object.body
+	for idle := 0; idle < 100; {
+		buf, err := f.space(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := r.Read(buf)
+		if b.want >= 0 && b.written+int64(n) > b.want {
+			return ErrTruncated
+		}
+		if idle++; n > 0 {
+			b.advance(n)
+			idle = 0
+		}
+		if err == io.EOF {
+			if b.want >= 0 && b.written != b.want {
+				return ErrTruncated
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// space is memory for the bytes that come next. It waits for slow readers if the
+// body is not stored.
+func (f *Fill) space(ctx context.Context) ([]byte, error) {
+	b := f.object.body
+	if b.written == b.want {
+		return f.probe[:], nil
+	}
+	if tail := b.tail(); len(tail) > 0 {
+		return tail, nil
+	}
+	if !f.windowed {
+		n := b.nextChunkBytes()
+		if b.want >= 0 || f.extend(n) {
+			return b.addChunk(n, 0), nil
+		}
+		f.openWindow()
+	}
+	size, reserved, err := b.windowRoom(ctx, b.nextChunkBytes(), f.unlist)
+	if err != nil {
+		return nil, err
+	}
+	return b.addChunk(size, reserved), nil
+}
+
+// extend reserves n bytes more for a body of unknown length.
+func (f *Fill) extend(n int64) bool {
+	if f.object.body.written+n > f.maxBytes && f.object.body.written+1 > f.maxBytes {
+		f.store.counts.tooLarge.Add(1)
+		return false
+	}
+	if !f.store.home.Reserve(f.object, allocBytes(n)) {
+		f.store.counts.refused.Add(1)
+		return false
+	}
+	f.object.body.hold(allocBytes(n))
+	return true
+}
+
+// openWindow ends the storing and goes on for those who read.
+func (f *Fill) openWindow() {
+	f.windowed = true
+	f.store.windows.Add(1)
+	f.object.body.openWindow()
+}
+
+// unlist takes the object out of sight.
+func (f *Fill) unlist() {
+	if !f.unlisted.Swap(true) {
+		f.store.fills.remove(f)
+	}
+}
+
+// end hands a whole body to the tier that is its home. The filling list shows the
+// object until the tier does, so that nobody misses it in between.
+func (f *Fill) end(err error) {
+	s := f.store
+	kept := false
+	switch {
+	case f.windowed:
+		s.windows.Add(-1)
+	case err != nil:
+		s.counts.failed.Add(1)
+	case f.removed.Load():
+	default:
+		if kept = s.home.Put(f.object); kept {
+			s.counts.stored.Add(1)
+		} else {
+			s.counts.refused.Add(1)
+		}
+	}
+	f.unlist()
+	if !kept {
+		f.object.Drop()
+		return
+	}
+	// Remove marks fills first and asks the tier second; so whichever of the two
+	// came too early for the other sees it here or there.
+	if f.removed.Load() {
+		s.home.Remove(f.object.key)
+	}
+}

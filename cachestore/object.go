@@ -1,0 +1,54 @@
+package cachestore
+
+import (
+	"perigee/httpcache"
+)
+
+// objectBytes is what an object costs beyond its metadata and body: the Object and
+// Body values, its place in the filling list, and a tier's index and policy entry.
+const objectBytes = 1 << 10
+
+// Label says where an object belongs, for those who look into the store.
+type Label struct {
+	Site string // name of the site as configured
+	URL  string // target URI it was fetched for
+}
+
+// Object is a stored response: metadata that never changes and a body that may
+// still be arriving. It is immutable after [Store.Begin] but for its body's growth.
+// Holding an *Object keeps no bytes reserved: [Object.Open] does.
+type Object struct {
+	key       httpcache.Key
+	label     Label
+	stored    *httpcache.Stored
+	body      *body
+	metaBytes int64
+}
+
+// Key is the primary cache key under which o is stored.
+func (o *Object) Key() httpcache.Key { return o.key }
+
+// Variant tells o apart from others under the same key.
+func (o *Object) Variant() httpcache.VariantID { return o.stored.Variant() }
+
+// Label says where o belongs.
+func (o *Object) Label() Label { return o.label }
+
+// Stored is o's metadata, as the law sees it.
+func (o *Object) Stored() *httpcache.Stored { return o.stored }
+
+// Size is the length of the whole body in bytes; ok is false while it is unknown,
+// because the upstream did not say and the body is still arriving.
+func (o *Object) Size() (n int64, ok bool) { return o.body.length() }
+
+// Filling tells whether the body is still arriving.
+func (o *Object) Filling() bool { return !o.body.sealed.Load() }
+
+// CostBytes is what o takes of the budget: metadata and body.
+func (o *Object) CostBytes() int64 { return o.metaBytes + o.body.cost() }
+
+// Drop gives back what o holds. The tier that had it calls it, once, when o left.
+func (o *Object) Drop() {
+	o.body.budget.Release(o.metaBytes)
+	o.body.release()
+}

@@ -1,0 +1,103 @@
+package cachestore
+
+import (
+	"iter"
+	"sync/atomic"
+
+	"perigee/httpcache"
+)
+
+// Options says what a store is made of.
+type Options struct {
+	Budget *Budget // of memory: bodies, metadata, windows
+	Home   Tier    // where whole responses live
+	// MaxBytes is the longest body that is stored; 0 = half of the budget.
+	MaxBytes int64
+}
+
+// Store is all stored responses of a node: those that are still arriving and those
+// that live in its tier. All methods may be called concurrently.
+type Store struct {
+	budget   *Budget
+	home     Tier
+	maxBytes int64
+	fills    filling
+	windows  atomic.Int64
+	counts   counts
+}
+
+// counts is what has happened since the store was opened.
+type counts struct {
+	stored, refused, tooLarge, failed, detached, removed atomic.Int64
+}
+
+// New returns a store over o.Home.
+func New(o Options) *Store {
+	s := &Store{budget: o.Budget, home: o.Home, maxBytes: o.Budget.Limit() / 2}
+	if o.MaxBytes > 0 {
+		s.maxBytes = min(s.maxBytes, o.MaxBytes)
+	}
+	return s
+}
+
+// Get appends every variant stored under key to buf and returns it, those that are
+// still arriving first. It allocates nothing but what buf needs to grow.
+func (s *Store) Get(key httpcache.Key, buf []*Object) []*Object {
+	return s.home.Get(key, s.fills.get(key, buf))
+}
+
+// Use tells that o answers a request.
+func (s *Store) Use(o *Object) {
+	if !o.Filling() {
+		s.home.Use(o)
+	}
+}
+
+// Freshen puts meta in the place of old's metadata, without touching its body, and
+// returns the object that now stands for both. Where that cannot be kept (no room,
+// the body is still arriving or has been let go) the result serves this request
+// only, and the store is left as it was.
+func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
+	o := &Object{
+		key: old.key, label: old.label, stored: meta, body: old.body,
+		metaBytes: meta.SizeBytes() + objectBytes,
+	}
+	if old.Filling() || !old.body.retain() {
+		return o
+	}
+	if !s.home.Reserve(o, o.metaBytes) {
+		old.body.release()
+		s.counts.refused.Add(1)
+		return o
+	}
+	if !s.home.Put(o) {
+		o.Drop()
+		s.counts.refused.Add(1)
+	}
+	return o
+}
+
+// Remove forgets every variant under key, also those still arriving: they go on
+// for their readers but are not stored. It returns how many there were.
+func (s *Store) Remove(key httpcache.Key) int {
+	n := s.fills.forget(key) + s.home.Remove(key)
+	s.counts.removed.Add(int64(n))
+	return n
+}
+
+// All yields every whole object, in no order.
+func (s *Store) All() iter.Seq[*Object] { return s.home.All() }
+
+// Stats counts what the store holds and did.
+func (s *Store) Stats() Stats {
+	st := s.home.Stats()
+	st.LimitBytes, st.UsedBytes = s.budget.Limit(), s.budget.Used()
+	st.Fills, st.Windows = s.fills.n.Load(), s.windows.Load()
+	st.Stored, st.Refused = s.counts.stored.Load(), s.counts.refused.Load()
+	st.TooLarge, st.Failed = s.counts.tooLarge.Load(), s.counts.failed.Load()
+	st.Detached, st.Removed = s.counts.detached.Load(), s.counts.removed.Load()
+	return st
+}
+
+// Close closes the tier. No fill may be under way.
+func (s *Store) Close() error { return s.home.Close() }

@@ -1,0 +1,138 @@
+package cachestore
+
+import (
+	"context"
+	"time"
+)
+
+// A window is what remains of a body when it is not going to be stored: the bytes
+// between its slowest and its fastest reader, at most windowBytes of them.
+
+// openWindow turns the body into a window. What was reserved for bytes to come is
+// given back; chunks keep what they hold until they are dropped.
+func (b *body) openWindow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.windowed = true
+	var held int64
+	for _, c := range b.chunks {
+		c.reserved = min(allocBytes(int64(len(c.data))), b.reserved-held)
+		held += c.reserved
+	}
+	b.budget.Release(b.reserved - held)
+	b.reserved = held
+	b.pinArrivals()
+}
+
+// pinArrivals pins, for each reader that waits for its next byte, the chunk in
+// which that byte has now come.
+func (b *body) pinArrivals() {
+	for r := range b.readers {
+		if r.pin == nil && r.off >= b.lost && r.off < b.written {
+			r.pinTo(b.find(r.off))
+		}
+	}
+}
+
+// windowRoom waits until the window may take up to n bytes more, and reserves them.
+// size is how many it got; reserved is what they cost the budget. onLoss is called
+// once, when the first bytes of the body are dropped and no new reader can come.
+func (b *body) windowRoom(ctx context.Context, n int64, onLoss func()) (size, reserved int64, err error) {
+	for {
+		room := b.tryWindowRoom(n, onLoss)
+		if room.drained == nil {
+			return room.size, room.reserved, room.err
+		}
+		if err := b.awaitDrain(ctx, room.drained); err != nil {
+			return 0, 0, err
+		}
+	}
+}
+
+// room is the outcome of one look at a window: bytes, an error, or a channel that
+// tells when to look again.
+type room struct {
+	size, reserved int64
+	err            error
+	drained        chan struct{}
+}
+
+func (b *body) tryWindowRoom(n int64, onLoss func()) room {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.readers) == 0 {
+		return room{err: ErrUnread}
+	}
+	if b.dropRead() {
+		onLoss()
+	}
+	cost := allocBytes(n)
+	switch {
+	case b.written-b.lost+n <= windowBytes && b.budget.Reserve(cost):
+		b.reserved += cost
+		return room{size: n, reserved: cost}
+	case len(b.chunks) == 0:
+		return room{size: min(n, graceBytes)}
+	}
+	if b.drained == nil {
+		b.drained = make(chan struct{})
+	}
+	return room{drained: b.drained}
+}
+
+// awaitDrain waits for a reader to let a chunk go and charges the wait to those
+// who hold the oldest one.
+func (b *body) awaitDrain(ctx context.Context, drained chan struct{}) error {
+	look := time.NewTimer(windowPatience / 10)
+	defer look.Stop()
+	began := time.Now()
+	select {
+	case <-drained:
+	case <-look.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	b.charge(time.Since(began))
+	return nil
+}
+
+// charge adds waited to what each reader of the oldest chunk has cost the others,
+// and lets those go who have held them up for windowPatience in all. Where there
+// are no others the upstream simply goes at the pace of its readers.
+func (b *body) charge(waited time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.chunks) == 0 || b.chunks[0].pins == len(b.readers) {
+		return
+	}
+	oldest := b.chunks[0]
+	for r := range b.readers {
+		if r.pin != oldest {
+			continue
+		}
+		if r.held += waited; r.held >= windowPatience {
+			r.detached = true
+			r.leave()
+			b.counts.detached.Add(1)
+		}
+	}
+}
+
+// dropRead drops the chunks at the front that no reader needs any more, and tells
+// whether these were the first bytes to be lost. A chunk with room left stays.
+func (b *body) dropRead() (firstLoss bool) {
+	before := b.lost
+	for len(b.chunks) > 0 {
+		c := b.chunks[0]
+		end := c.off + int64(len(c.data))
+		if end > b.written || c.pins > 0 {
+			break
+		}
+		b.chunks[0] = nil
+		b.chunks = b.chunks[1:]
+		b.lost = end
+		b.reserved -= c.reserved
+		b.budget.Release(c.reserved)
+	}
+	return before == 0 && b.lost > 0
+}
