@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+)
+
+// route is one thing the server answers. A path that ends in "/" stands for all
+// below it.
+type route struct {
+	method string
+	path   string
+	open   bool // needs no token, wherever the listener stands
+	serve  http.HandlerFunc
+}
+
+// table lists what this server answers.
+func (s *Server) table() []route {
+	routes := []route{
+		{http.MethodGet, "/healthz", true, s.health},
+		{http.MethodGet, "/readyz", true, s.ready},
+		{http.MethodGet, "/metrics", false, s.metrics.handler().ServeHTTP},
+		{http.MethodGet, "/v1/stats", false, s.stats},
+		{http.MethodGet, "/debug/pprof", false, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/debug/pprof/", http.StatusMovedPermanently)
+		}},
+		{http.MethodGet, "/debug/pprof/cmdline", false, pprof.Cmdline},
+		{http.MethodGet, "/debug/pprof/profile", false, pprof.Profile},
+		{http.MethodGet, "/debug/pprof/symbol", false, pprof.Symbol},
+		{http.MethodPost, "/debug/pprof/symbol", false, pprof.Symbol},
+		{http.MethodGet, "/debug/pprof/trace", false, pprof.Trace},
+		{http.MethodGet, "/debug/pprof/", false, pprof.Index},
+	}
+	if s.options.Reload != nil {
+		routes = append(routes, route{http.MethodPost, "/v1/reload", false, s.reload})
+	}
+	return routes
+}
+
+// find returns the routes of a path, one for each method.
+func (s *Server) find(path string) []route {
+	var exact, below []route
+	for _, each := range s.routes {
+		switch {
+		case each.path == path:
+			exact = append(exact, each)
+		case strings.HasSuffix(each.path, "/") && strings.HasPrefix(path, each.path):
+			below = append(below, each)
+		}
+	}
+	if exact != nil {
+		return exact
+	}
+	return below
+}
+
+// answer is the way of every request: who asks, what for, then the answer.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
+	found := s.find(r.URL.Path)
+	open := len(found) > 0 && found[0].open
+	if no := s.gate.check(r, open); no.status != 0 {
+		if no.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		writeJSON(w, no.status, problem{Error: no.reason})
+		return
+	}
+	if len(found) == 0 {
+		writeJSON(w, http.StatusNotFound, problem{Error: "no such path", Paths: s.paths()})
+		return
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for _, each := range found {
+		if each.method == method {
+			each.serve(w, r)
+			return
+		}
+	}
+	allow := methods(found)
+	w.Header().Set("Allow", allow)
+	writeJSON(w, http.StatusMethodNotAllowed, problem{Error: fmt.Sprintf("%s takes %s", r.URL.Path, allow)})
+}
+
+// methods lists the methods of a path as the Allow field does (RFC 9110 §10.2.1).
+func methods(found []route) string {
+	var names []string
+	for _, each := range found {
+		names = append(names, each.method)
+		if each.method == http.MethodGet {
+			names = append(names, http.MethodHead)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func (s *Server) paths() []string {
+	var all []string
+	for _, each := range s.routes {
+		all = append(all, each.method+" "+each.path)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// problem is the JSON of an answer that is an error.
+type problem struct {
+	Error string   `json:"error"`
+	Paths []string `json:"paths,omitempty"`
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	body, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n')) // the client has gone: nobody is left to tell
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(text + "\n"))
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	writeText(w, http.StatusOK, "ok")
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.options.Ready != nil {
+		if err := s.options.Ready(); err != nil {
+			writeText(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+	}
+	writeText(w, http.StatusOK, "ready")
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	result, err := s.Reload(r.Context())
+	status := http.StatusOK
+	switch {
+	case errors.Is(err, ErrReloading):
+		status = http.StatusConflict
+		result.Message = err.Error()
+	case err != nil:
+		status = http.StatusInternalServerError
+		result.Message = err.Error()
+	case !result.OK:
+		status = http.StatusUnprocessableEntity
+	}
+	// A list is a list in JSON, also an empty one.
+	result.Changed = append([]string{}, result.Changed...)
+	result.Errors = append([]string{}, result.Errors...)
+	writeJSON(w, status, result)
+}
