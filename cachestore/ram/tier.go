@@ -92,7 +92,9 @@ func (t *Tier) Put(o *cachestore.Object) bool {
 		t.policy.Del(surplus.id)
 		surplus.object.Load().Drop()
 	}
-	t.evictNamesake(at)
+	if replaced == nil {
+		t.evictNamesake(at)
+	}
 	if !t.policy.Set(at.id, at, o.CostBytes()) {
 		// The policy's queue is full. The object must not stay where nobody would
 		// ever evict it.
@@ -103,9 +105,13 @@ func (t *Tier) Put(o *cachestore.Object) bool {
 	return true
 }
 
-// evictNamesake makes another key's slot leave that bears the same 64-bit name:
-// the policy would forget it, and so never evict it.
+// evictNamesake makes another key's slot leave that bears the same 64-bit name as
+// the new one: the policy would forget it, and so never evict it. Unlike Get,
+// GetTTL does not count as a use.
 func (t *Tier) evictNamesake(at *slot) {
+	if _, taken := t.policy.GetTTL(at.id); !taken {
+		return
+	}
 	if held, ok := t.policy.Get(at.id); ok && held != at {
 		t.policy.Del(at.id)
 		t.onEvict(held)

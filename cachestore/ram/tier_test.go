@@ -400,44 +400,6 @@ func TestEvictionMakesRoomAndBodiesStayWithTheirReaders(t *testing.T) {
 
 func keyBytes(o *cachestore.Object) []byte { key := o.Key(); return key[:] }
 
-// What is asked for again and again stays when a scan goes by that would push it
-// out of any cache that looks at recency only: between two uses of a hot object ten
-// times the memory passes.
-func TestScanLeavesTheHotSet(t *testing.T) {
-	t.Parallel()
-	const size, hot, scan = 20_000, 100, 40
-	r := newRig(t, 8<<20)
-	defer r.close()
-	body := content(1, size)
-	use := func(i int) bool {
-		got := r.get(i)
-		if len(got) == 0 {
-			r.put(i, body)
-			return false
-		}
-		r.store.Use(got[0])
-		return true
-	}
-	for range 30 {
-		for i := range hot {
-			use(i)
-		}
-	}
-	hits, asked := 0, 0
-	for i := range 3 * hot {
-		for j := range scan {
-			use(1000 + i*scan + j)
-		}
-		if asked++; use(i % hot) {
-			hits++
-		}
-	}
-	// Ristretto may forget uses (under the race detector it does), hence not all.
-	if hits < asked/2 {
-		t.Errorf("beside a scan the hot set had %d hits of %d", hits, asked)
-	}
-}
-
 func TestTooLittleMemory(t *testing.T) {
 	t.Parallel()
 	if _, err := New(cachestore.NewBudget(1000)); err == nil {
