@@ -1,0 +1,224 @@
+package edge
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"perigee/cachestore"
+	"perigee/httpcache"
+)
+
+// reply is how an answer from a stored response came about.
+type reply struct {
+	result Result
+	status httpcache.CacheStatus
+	age    time.Duration
+}
+
+// answer sends a stored response, or the part of it or the status that the
+// request's conditions ask for (RFC 9110 §13.2.2, §14.2).
+func (x *exchange) answer(o *cachestore.Object, re reply) {
+	x.h.store.Use(o)
+	stored := o.Stored()
+	switch httpcache.Evaluate(&x.req, stored) {
+	case httpcache.NotModified:
+		x.head(httpcache.NotModifiedHeader(stored), re)
+		x.writeHead(http.StatusNotModified)
+	case httpcache.PreconditionFailed:
+		x.head(nil, re)
+		x.plainText(http.StatusPreconditionFailed, "The stored response does not meet the request's precondition.\n")
+	case httpcache.Ranges:
+		x.answerRange(o, re)
+	default:
+		x.answerWhole(o, re)
+	}
+}
+
+// answerWhole sends the whole stored response.
+func (x *exchange) answerWhole(o *cachestore.Object, re reply) {
+	stored := o.Stored()
+	x.head(stored.Header(), re)
+	h := x.w.Header()
+	if size, ok := o.Size(); ok && bodyAllowed(stored.Status()) {
+		h["Content-Length"] = []string{itoa(size)}
+	}
+	if stored.Status() == http.StatusOK {
+		h["Accept-Ranges"] = acceptBytes
+	}
+	x.sendBody(o, part{status: stored.Status(), n: -1})
+}
+
+var acceptBytes = []string{"bytes"}
+
+// answerRange sends one range. Several, and those of a body whose length is not
+// known yet, are answered with the whole, as any server may (RFC 9110 §14.2).
+func (x *exchange) answerRange(o *cachestore.Object, re reply) {
+	size, ok := o.Size()
+	if !ok {
+		x.answerWhole(o, re)
+		return
+	}
+	ranges, err := httpcache.ParseRange(x.r.Header.Get("Range"), size)
+	switch {
+	case errors.Is(err, httpcache.ErrUnsatisfiable):
+		x.head(nil, re)
+		x.w.Header().Set("Content-Range", "bytes */"+itoa(size))
+		x.plainText(http.StatusRequestedRangeNotSatisfiable, "The response has "+itoa(size)+" bytes; the range lies outside of them.\n")
+	case err != nil || len(ranges) != 1:
+		x.answerWhole(o, re)
+	default:
+		one := ranges[0]
+		x.head(o.Stored().Header(), re)
+		h := x.w.Header()
+		h["Accept-Ranges"] = acceptBytes
+		h.Set("Content-Range", httpcache.ContentRange(one, size))
+		n := one.Last - one.First + 1
+		h["Content-Length"] = []string{itoa(n)}
+		x.sendBody(o, part{status: http.StatusPartialContent, off: one.First, n: n})
+	}
+}
+
+// head puts the stored fields and ours into the response.
+func (x *exchange) head(fields http.Header, re reply) {
+	x.record.Cache = re.result
+	h := x.w.Header()
+	copyFields(h, fields)
+	h[httpcache.AgeField] = []string{ageValue(re.age)}
+	x.markResponse(h, re.result, re.status)
+}
+
+// markResponse puts the fields that we add to every response into h.
+func (x *exchange) markResponse(h http.Header, result Result, status httpcache.CacheStatus) {
+	x.addCacheStatus(h, status)
+	h["X-Cache"] = xCache[result]
+	addVia(h, "HTTP/1.1")
+	if x.site != nil {
+		x.site.Response.apply(h)
+	}
+}
+
+// xCache holds the field values, so that a hit makes none.
+var xCache = func() (values [results][]string) {
+	for i := range values {
+		values[i] = []string{Result(i).String()}
+	}
+	return values
+}()
+
+// part is the piece of a body that is sent: n bytes from off, all if n < 0.
+type part struct {
+	status int
+	off, n int64
+}
+
+// sendBody sends the head and the body. Where the store has let the body go since
+// it was looked up, the upstream is asked instead, once.
+func (x *exchange) sendBody(o *cachestore.Object, p part) {
+	if x.r.Method == http.MethodHead {
+		x.record.Tier = tierOf(o)
+		x.writeHead(p.status)
+		return
+	}
+	reader, err := o.Open(p.off, p.n)
+	if err != nil {
+		x.refetchGone()
+		return
+	}
+	defer reader.Close()
+	x.record.Tier = tierOf(o)
+	x.writeHead(p.status)
+	if err := x.copyFrom(reader); err != nil {
+		x.bodyEnded(o, reader, p, err)
+	}
+}
+
+// refetchGone answers from the upstream when an object left the store between
+// look-up and reading.
+func (x *exchange) refetchGone() {
+	if x.record.Tier == tierOrigin {
+		x.fail(failure{status: http.StatusServiceUnavailable, reason: "store-churn", text: "The response left the store before it could be sent; try again."})
+		return
+	}
+	clear(x.w.Header())
+	e := errandFor(x, nil, httpcache.Decision{}, httpcache.FwdMiss)
+	x.record.Tier = tierOrigin
+	x.deliver(e, e.ask(x.ctx, false), true)
+}
+
+const (
+	tierRAM    = "ram"
+	tierFill   = "fill"
+	tierOrigin = "origin"
+)
+
+func tierOf(o *cachestore.Object) string {
+	if o.Filling() {
+		return tierFill
+	}
+	return tierRAM
+}
+
+// copyFrom sends what the reader gives, and flushes whenever it would have to wait
+// for more: a follower of a fill gets every byte as it arrives.
+func (x *exchange) copyFrom(reader *cachestore.Reader) error {
+	for {
+		if !reader.Ready() {
+			x.flush()
+		}
+		piece, err := reader.Next(x.ctx)
+		if err != nil {
+			return ignoreEOF(err)
+		}
+		n, err := x.w.Write(piece)
+		x.record.BodyBytes += int64(n)
+		if err != nil {
+			return errClient
+		}
+	}
+}
+
+// bodyEnded deals with a body that ended before its end: by a range of our own
+// where the reader fell behind, else by a cut that the client can see.
+func (x *exchange) bodyEnded(o *cachestore.Object, reader *cachestore.Reader, p part, err error) {
+	if errors.Is(err, cachestore.ErrDetached) {
+		err = x.goOn(o, reader.Offset(), p)
+	}
+	if err == nil {
+		return
+	}
+	x.record.Aborted = true
+	switch {
+	case errors.Is(err, errClient) || x.ctx.Err() != nil:
+		x.record.Reason = "client-left"
+	default:
+		x.record.UpstreamError = "body-incomplete"
+	}
+}
+
+func (x *exchange) writeHead(status int) {
+	x.sent(status)
+	x.w.WriteHeader(status)
+}
+
+func (x *exchange) flush() {
+	if f, ok := x.w.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// plainText sends a short answer of our own. Fields that were set stay.
+func (x *exchange) plainText(status int, text string) {
+	h := x.w.Header()
+	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h["Content-Length"] = []string{strconv.Itoa(len(text))}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	x.writeHead(status)
+	if x.r.Method != http.MethodHead {
+		n, _ := x.w.Write([]byte(text))
+		x.record.BodyBytes += int64(n)
+	}
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

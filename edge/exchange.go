@@ -1,0 +1,211 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"perigee/cachestore"
+	"perigee/httpcache"
+)
+
+// HealthPath is answered for any host, on every listener.
+const HealthPath = "/.perigee/health"
+
+// ownPrefix is the part of every site's paths that is ours.
+const ownPrefix = "/.perigee/"
+
+// exchange is one request on its way through the edge.
+type exchange struct {
+	h      *Handler
+	w      http.ResponseWriter
+	r      *http.Request
+	ctx    context.Context
+	now    time.Time // of arrival: the instant for which everything is decided
+	site   *Site
+	host   string // that was asked for, canonical
+	target httpcache.Target
+	key    httpcache.Key
+	req    httpcache.Request
+
+	objects  [4]*cachestore.Object // room for what the store has under key
+	record   Record
+	headSent bool
+}
+
+// serve takes the request through the steps, in order.
+func (x *exchange) serve() {
+	if x.r.URL.Path == HealthPath {
+		x.answerHealth()
+		return
+	}
+	if fault := x.admit(); fault != nil {
+		x.fail(*fault)
+		return
+	}
+	switch {
+	case strings.HasPrefix(x.target.Path, ownPrefix):
+		x.fail(failure{status: http.StatusNotFound, reason: "no-such-path", text: "There is nothing at this path of perigee's own."})
+	case x.site.RedirectToHTTPS && x.target.Scheme == "http":
+		x.redirectToHTTPS()
+	case x.passes():
+		x.pass()
+	default:
+		x.fromCache()
+	}
+}
+
+// admit checks the request against the limits, finds its site and names its
+// target. It returns why the request is refused, or nil.
+func (x *exchange) admit() *failure {
+	limits := x.h.limits.Load()
+	if limits.TargetBytes > 0 && len(x.r.RequestURI) > limits.TargetBytes {
+		return &failure{status: http.StatusRequestURITooLong, reason: "target-too-long", text: "The request target is longer than this server takes."}
+	}
+	if limits.Fields > 0 && fieldLines(x.r.Header) > limits.Fields {
+		return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: "too-many-fields", text: "The request has more header fields than this server takes."}
+	}
+	if fault := x.admitBody(limits.BodyBytes); fault != nil {
+		return fault
+	}
+	host, ok := httpcache.CanonicalHost(x.r.Host)
+	if !ok {
+		return &failure{status: http.StatusBadRequest, reason: "bad-host", text: "The Host field does not name a host."}
+	}
+	x.host, x.record.Host = host, host
+	if x.site = x.h.sites.Load().Match(host); x.site == nil {
+		return &failure{status: http.StatusMisdirectedRequest, reason: "no-such-site", text: "No site named " + host + " is served here. (Operator: a site file with `site: " + host + "` would serve it.)"}
+	}
+	x.record.Site = x.site.Name
+	return x.aim()
+}
+
+// aim makes the target URI and the key of the request.
+func (x *exchange) aim() *failure {
+	path, ok := httpcache.NormalPath(x.r.URL.EscapedPath())
+	if !ok {
+		return &failure{status: http.StatusBadRequest, reason: "bad-path", text: "The path of the request is malformed."}
+	}
+	x.target = httpcache.Target{Scheme: x.record.Scheme, Host: x.site.host(x.host), Path: path, Query: x.r.URL.RawQuery}
+	x.key = x.target.Key()
+	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
+	x.req.Reset(x.r)
+	return nil
+}
+
+// admitBody refuses a request body that is longer than limit, at once or when it
+// turns out to be.
+func (x *exchange) admitBody(limit int64) *failure {
+	if limit <= 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+		return nil
+	}
+	if x.r.ContentLength > limit {
+		return &failure{status: http.StatusRequestEntityTooLarge, reason: "body-too-large", text: "The request body is larger than this server takes."}
+	}
+	x.r.Body = http.MaxBytesReader(x.w, x.r.Body, limit)
+	return nil
+}
+
+// passes tells whether the request goes straight to the upstream: what the cache
+// could not answer whatever it holds.
+func (x *exchange) passes() bool {
+	switch {
+	case x.r.Method != http.MethodGet && x.r.Method != http.MethodHead:
+		x.record.Reason = "method"
+	case x.r.Header.Get("Upgrade") != "":
+		x.record.Reason = "upgrade"
+	case x.r.ContentLength != 0:
+		x.record.Reason = "request-body"
+	default:
+		return false
+	}
+	return true
+}
+
+// look asks the store and the law what may be done now. found is the stored
+// response that the decision is about, nil if none matches; variants tells whether
+// there are others.
+func (x *exchange) look(now time.Time) (found *cachestore.Object, variants bool, d httpcache.Decision) {
+	objects := x.h.store.Get(x.key, x.objects[:0])
+	var stored *httpcache.Stored
+	if best, ok := httpcache.Select(&x.req, objects); ok {
+		found, stored = best, best.Stored()
+	}
+	return found, len(objects) > 0, httpcache.Decide(x.site.Rules, &x.req, stored, now)
+}
+
+// fromCache answers a request that the cache may answer.
+func (x *exchange) fromCache() {
+	found, variants, d := x.look(x.now)
+	x.record.Reason = d.Reason.String()
+	switch d.Action {
+	case httpcache.Serve:
+		x.answer(found, reply{result: ResultHit, status: hitStatus(d, ""), age: d.Age})
+	case httpcache.ServeStale:
+		x.refreshLater(found)
+		x.answer(found, reply{result: ResultStale, status: hitStatus(d, d.Reason.String()), age: d.Age})
+	case httpcache.Validate:
+		x.fetch(errandFor(x, found, d, httpcache.FwdStale))
+	case httpcache.Fetch:
+		forward := httpcache.FwdMiss
+		if variants && found == nil {
+			forward = httpcache.FwdVaryMiss
+		} else if found != nil {
+			forward = httpcache.FwdRequest
+		}
+		x.fetch(errandFor(x, nil, d, forward))
+	case httpcache.Refuse:
+		x.fail(failure{status: http.StatusGatewayTimeout, reason: d.Reason.String(), text: "The request asked for a stored response only, and none may be served."})
+	}
+}
+
+func hitStatus(d httpcache.Decision, detail string) httpcache.CacheStatus {
+	return httpcache.CacheStatus{Hit: true, TTL: d.TTL, HasTTL: true, Detail: detail}
+}
+
+// redirectToHTTPS sends the client to the same target over TLS, on the standard
+// port (RFC 9110 §15.4.9: 308 keeps the method).
+func (x *exchange) redirectToHTTPS() {
+	location := "https://" + x.host + x.target.Path
+	if x.target.Query != "" {
+		location += "?" + x.target.Query
+	}
+	x.record.Cache, x.record.Reason = ResultNone, "redirect-to-https"
+	x.w.Header().Set("Location", location)
+	x.sent(http.StatusPermanentRedirect)
+	x.w.WriteHeader(http.StatusPermanentRedirect)
+}
+
+// answerHealth tells whoever routes to us whether to go on, and how busy we are.
+func (x *exchange) answerHealth() {
+	x.record.Path, x.record.Reason = HealthPath, "health"
+	status, body := http.StatusOK, "ok\n"
+	if x.h.draining.Load() {
+		status, body = http.StatusServiceUnavailable, "draining\n"
+	}
+	x.plainText(status, "load="+itoa(x.h.inFlight.Load())+"\n"+body)
+}
+
+// clientAddr is the address of the connection's other end.
+func clientAddr(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return peer.Addr().Unmap()
+}
+
+// fieldLines counts the header fields of a request.
+func fieldLines(h http.Header) int {
+	n := 0
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
+}
+
+// tlsVersion names a TLS version without allocating.
+func tlsVersion(v uint16) string { return tls.VersionName(v) }

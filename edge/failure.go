@@ -1,0 +1,61 @@
+package edge
+
+import (
+	"net/http"
+
+	"perigee/httpcache"
+	"perigee/origin"
+)
+
+// failure is an answer that we give because there is no other.
+type failure struct {
+	status     int
+	reason     string // for the log and Cache-Status
+	text       string // for a person
+	forward    httpcache.Forward
+	retryAfter string // seconds, "" for none
+}
+
+// internalFault answers for a panic.
+var internalFault = failure{
+	status: http.StatusInternalServerError, reason: "panic",
+	text: "perigee met a fault of its own; the operator's log has it.",
+}
+
+// fail sends a failure. It is never stored by those behind us.
+func (x *exchange) fail(f failure) {
+	x.record.Cache, x.record.Reason = ResultError, f.reason
+	h := x.w.Header()
+	clear(h)
+	h[httpcache.CacheControlField] = noStore
+	if f.retryAfter != "" {
+		h["Retry-After"] = []string{f.retryAfter}
+	}
+	x.markResponse(h, ResultError, httpcache.CacheStatus{Fwd: f.forward, Detail: f.reason})
+	if f.status == http.StatusBadRequest || f.status == http.StatusRequestEntityTooLarge {
+		// What follows on this connection may not be what we think it is.
+		h["Connection"] = []string{"close"}
+	}
+	x.plainText(f.status, itoa(int64(f.status))+" "+http.StatusText(f.status)+"\n"+f.text+"\n")
+}
+
+var noStore = []string{"no-store"}
+
+// upstreamFailed answers for an upstream that gave no response.
+func (x *exchange) upstreamFailed(e *errand, trouble *origin.Error) {
+	if x.ctx.Err() != nil {
+		x.clientLeft()
+		return
+	}
+	x.record.UpstreamError, x.record.Upstream = trouble.Kind.String(), trouble.Upstream
+	x.h.log.Warn("the upstream gave no response", "site", x.site.Name, "url", e.url(),
+		"kind", trouble.Kind.String(), "error", trouble.Error())
+	f := failure{
+		status: trouble.Status(), reason: trouble.Kind.String(), forward: e.forward,
+		text: "The server behind this one gave no usable answer (" + trouble.Kind.String() + ").",
+	}
+	if f.status == http.StatusServiceUnavailable {
+		f.retryAfter = "1"
+	}
+	x.fail(f)
+}

@@ -1,0 +1,157 @@
+package edge
+
+import (
+	"errors"
+	"net/http"
+
+	"perigee/cachestore"
+	"perigee/httpcache"
+	"perigee/origin"
+)
+
+// fetch answers with what the upstream gives, asked once for all who want the same
+// at the same time.
+func (x *exchange) fetch(e *errand) {
+	if x.alone(e) {
+		x.deliver(e, e.ask(x.ctx, false), true)
+		return
+	}
+	land, led, err := x.h.flights.Do(x.ctx, e.flight(), e.lead)
+	switch {
+	case err != nil:
+		x.interrupted(e, err)
+	case led || land.trouble != nil && land.object == nil:
+		x.record.Collapsed = !led
+		x.deliver(e, land, led)
+	default:
+		x.follow(e, land)
+	}
+}
+
+// alone tells whether a request should not wait for others: what it wants cannot
+// be shared, or was not when it was asked for last.
+func (x *exchange) alone(e *errand) bool {
+	if x.r.Method == http.MethodHead && e.stale == nil {
+		return true
+	}
+	until, ok := x.h.unshareable.get(x.key)
+	return ok && x.now.Before(until)
+}
+
+// follow answers one who waited for another's errand. The outcome is judged again
+// for this request; where it does not suit, the request goes by itself, so that
+// the herd never queues a second time.
+func (x *exchange) follow(e *errand, land *landing) {
+	if land.object == nil || !x.suits(land) {
+		x.deliver(e, e.ask(x.ctx, false), true)
+		return
+	}
+	x.record.Collapsed = true
+	x.deliver(e, land, false)
+}
+
+// suits tells whether what another request's errand brought may answer this one.
+func (x *exchange) suits(land *landing) bool {
+	best, ok := httpcache.Select(&x.req, []*cachestore.Object{land.object})
+	if !ok {
+		return false
+	}
+	if land.fallback {
+		return true
+	}
+	d := httpcache.Decide(x.site.Rules, &x.req, best.Stored(), clock())
+	return d.Action == httpcache.Serve
+}
+
+// deliver sends what an errand brought. mine says that the errand was made for
+// this very request.
+func (x *exchange) deliver(e *errand, land *landing, mine bool) {
+	x.record.Upstream, x.record.UpstreamStatus, x.record.UpstreamTime = land.upstream, land.status, land.took
+	if land.trouble != nil {
+		x.record.UpstreamError = land.trouble.Kind.String()
+	}
+	switch {
+	case land.object != nil:
+		x.record.Stored = mine && land.stored && !land.revalidated
+		x.answer(land.object, x.replyFor(e, land))
+	case land.trouble != nil:
+		x.upstreamFailed(e, land.trouble)
+	default:
+		x.record.Reason = land.refusal.String()
+		x.relay(land.private, ResultMiss, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: land.status, Detail: land.refusal.String()})
+	}
+}
+
+// replyFor describes an answer from an object that an errand brought.
+func (x *exchange) replyFor(e *errand, land *landing) reply {
+	now := clock()
+	stored := land.object.Stored()
+	status := httpcache.CacheStatus{
+		Fwd: e.forward, FwdStatus: land.status, Collapsed: x.record.Collapsed,
+		Stored: land.stored && !land.revalidated, TTL: stored.Lifetime() - stored.Age(now), HasTTL: true,
+	}
+	re := reply{result: ResultMiss, status: status, age: stored.Age(now)}
+	switch {
+	case land.found:
+		re.result = ResultHit
+		re.status = httpcache.CacheStatus{Hit: true, TTL: status.TTL, HasTTL: true}
+	case land.revalidated:
+		re.result = ResultRevalidated
+	case land.fallback:
+		re.result = ResultStale
+		re.status.Detail = "stale-if-error"
+		x.record.Reason = "stale-if-error"
+	}
+	return re
+}
+
+// interrupted ends a request whose wait for a flight ended without an outcome.
+func (x *exchange) interrupted(e *errand, err error) {
+	if x.ctx.Err() != nil {
+		x.clientLeft()
+		return
+	}
+	var fault *origin.PanicError
+	if errors.As(err, &fault) {
+		x.fail(internalFault) // it has been counted and logged once, where it happened
+		return
+	}
+	x.upstreamFailed(e, asTrouble(err))
+}
+
+// clientLeft ends a request whose client is gone: there is nobody to answer.
+func (x *exchange) clientLeft() {
+	x.record.Reason, x.record.Status, x.record.Aborted = "client-left", statusClientLeft, true
+}
+
+// statusClientLeft is what the log says of a client that left before its answer;
+// it is never sent.
+const statusClientLeft = 499
+
+// refreshLater validates a stale response that was served at once, in the
+// background: once for any number of requests, and not at all when too many
+// refreshes run already.
+func (x *exchange) refreshLater(stale *cachestore.Object) {
+	select {
+	case x.h.refreshes <- struct{}{}:
+	default:
+		return
+	}
+	e := errandFor(x, stale, httpcache.Decision{}, httpcache.FwdStale)
+	h := x.h
+	h.background.Go(func() {
+		defer func() { <-h.refreshes }()
+		if land, led, err := h.flights.Do(h.life, e.flight(), e.lead); led && err == nil {
+			land.dispose()
+		}
+	})
+}
+
+// asTrouble gives any error of an upstream a kind.
+func asTrouble(err error) *origin.Error {
+	var trouble *origin.Error
+	if errors.As(err, &trouble) {
+		return trouble
+	}
+	return &origin.Error{Err: err}
+}

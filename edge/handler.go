@@ -1,0 +1,193 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/cachestore"
+	"perigee/httpcache"
+	"perigee/origin"
+)
+
+const (
+	// maxRefreshes is how many background refreshes may run at once; a stale
+	// response that would want one more is served without.
+	maxRefreshes = 256
+	// unshareableFor is how long a key whose response could not be shared is asked
+	// for without waiting for others.
+	unshareableFor = 2 * time.Minute
+)
+
+// Options says what a handler is made of.
+type Options struct {
+	Name     string // of this cache in Cache-Status; "" = perigee
+	Store    *cachestore.Store
+	Recorder Recorder // nil = nobody is told
+	Log      *slog.Logger
+	Limits   Limits
+}
+
+// Limits bounds what a request may bring; 0 = no bound.
+type Limits struct {
+	Fields      int   // field lines
+	TargetBytes int   // of the request target
+	BodyBytes   int64 // of a request body
+}
+
+// Handler answers requests. It is safe for concurrent use.
+type Handler struct {
+	name     string
+	store    *cachestore.Store
+	recorder Recorder
+	log      *slog.Logger
+
+	sites    atomic.Pointer[Sites]
+	limits   atomic.Pointer[Limits]
+	draining atomic.Bool
+	inFlight atomic.Int64
+	panics   atomic.Int64
+
+	flights     origin.Flights[flightKey, *landing]
+	unshareable memory[time.Time] // until when
+	vary        memory[[]string]  // the selecting fields last seen
+	refreshes   chan struct{}     // a place for each background refresh
+	background  sync.WaitGroup    // fills and refreshes
+	life        context.Context   // ends when Close gives up waiting for them
+	endLife     context.CancelFunc
+}
+
+// New returns a handler that knows no site yet: see [Handler.Swap].
+func New(o Options) *Handler {
+	h := &Handler{
+		name: o.Name, store: o.Store, recorder: o.Recorder, log: o.Log,
+		refreshes: make(chan struct{}, maxRefreshes),
+	}
+	h.flights.Discard = (*landing).dispose
+	h.flights.Panicked = func(fault *origin.PanicError) {
+		h.panics.Add(1)
+		h.log.Error("a fetch ended in a panic; please report it", "panic", fault.Value, "stack", string(fault.Stack))
+	}
+	if h.name == "" {
+		h.name = "perigee"
+	}
+	if h.recorder == nil {
+		h.recorder = Recorders(nil)
+	}
+	h.life, h.endLife = context.WithCancel(context.Background())
+	h.sites.Store(NewSites(nil))
+	h.limits.Store(&o.Limits)
+	return h
+}
+
+// Swap puts sites and limits in the place of those before. Requests under way keep
+// theirs; what is stored stays.
+func (h *Handler) Swap(sites *Sites, limits Limits) {
+	h.sites.Store(sites)
+	h.limits.Store(&limits)
+}
+
+// Sites is the snapshot in force.
+func (h *Handler) Sites() *Sites { return h.sites.Load() }
+
+// Drain makes the health answer 503, so that whoever routes here goes elsewhere.
+func (h *Handler) Drain() { h.draining.Store(true) }
+
+// Panics counts the requests that ended in one.
+func (h *Handler) Panics() int64 { return h.panics.Load() }
+
+// InFlight is how many requests are being answered.
+func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
+
+// Close waits for fills and background refreshes until ctx ends, then ends them.
+// No request may be under way.
+func (h *Handler) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		h.background.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	h.endLife()
+	<-done
+	return ctx.Err()
+}
+
+// ServeHTTP answers one request: docs/life-of-a-request.md follows it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := h.begin(w, r, time.Now())
+	defer h.end(x)
+	x.serve()
+}
+
+// begin gathers what is known of a request before anything is decided.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
+	h.inFlight.Add(1)
+	x := &exchange{h: h, w: w, r: r, ctx: r.Context(), now: now}
+	x.record = Record{
+		Time: now, Client: clientAddr(r), Method: r.Method, Scheme: "http", Proto: r.Proto,
+		UserAgent: r.UserAgent(), Referer: r.Referer(), RequestID: r.Header.Get("X-Request-Id"),
+	}
+	if r.TLS != nil {
+		x.record.Scheme, x.record.TLS = "https", tlsVersion(r.TLS.Version)
+	}
+	return x
+}
+
+// end writes the record and, if the response could not be finished, cuts it where
+// the client can see that it was cut. A panic costs its own request only.
+func (h *Handler) end(x *exchange) {
+	if fault := recover(); fault != nil {
+		x.survive(fault)
+	}
+	h.inFlight.Add(-1)
+	x.record.Duration = time.Since(x.record.Time)
+	h.recorder.Record(&x.record)
+	if x.record.Aborted {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// survive answers for a panic: 500 if nothing has been sent, else a cut.
+func (x *exchange) survive(fault any) {
+	if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		x.record.Aborted = true
+		return
+	}
+	x.h.panics.Add(1)
+	x.h.log.Error("a request ended in a panic; please report it",
+		"method", x.r.Method, "host", x.r.Host, "path", x.r.URL.Path, "panic", fault, "stack", string(debug.Stack()))
+	if x.headSent {
+		x.record.Aborted = true
+		return
+	}
+	x.fail(internalFault)
+}
+
+// sent notes that the response head is on its way.
+func (x *exchange) sent(status int) {
+	x.headSent = true
+	x.record.Status = status
+	x.record.FirstByte = time.Since(x.record.Time)
+}
+
+// since is how long ago t was.
+func since(t time.Time) time.Duration { return time.Since(t) }
+
+// clock is the time now, for what takes longer than a request's first look.
+func clock() time.Time { return time.Now() }
+
+// flightKey names what is fetched once for many: the variant of a key as far as
+// its selecting fields are known.
+type flightKey struct {
+	key     httpcache.Key
+	variant httpcache.VariantID
+}

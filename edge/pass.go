@@ -1,0 +1,120 @@
+package edge
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"perigee/httpcache"
+	"perigee/origin"
+)
+
+// pass sends the request straight to the upstream and its response straight back.
+// A response that is no error tells what it made invalid (RFC 9111 §4.4).
+func (x *exchange) pass() {
+	e := errandFor(x, nil, httpcache.Decision{}, x.passForward())
+	request := e.request(false)
+	request.Body, request.ContentLength = x.r.Body, x.r.ContentLength
+	if upgrade := x.r.Header.Get("Upgrade"); upgrade != "" && x.r.ProtoMajor == 1 {
+		request.Header.Set("Connection", "Upgrade")
+		request.Header.Set("Upgrade", upgrade)
+	}
+	response, err := x.site.Origin.Fetch(x.ctx, request)
+	if err != nil {
+		x.passFailed(e, err)
+		return
+	}
+	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
+	x.invalidate(response)
+	if response.Status == http.StatusSwitchingProtocols {
+		x.upgrade(response)
+		return
+	}
+	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
+}
+
+func (x *exchange) passForward() httpcache.Forward {
+	if x.record.Reason == "method" {
+		return httpcache.FwdMethod
+	}
+	return httpcache.FwdBypass
+}
+
+// passDetail is the reason where Cache-Status does not say it already.
+func (x *exchange) passDetail() string {
+	if x.record.Reason == "method" {
+		return ""
+	}
+	return x.record.Reason
+}
+
+// passFailed answers for an upstream that gave no response, or for a client whose
+// body turned out to be too large.
+func (x *exchange) passFailed(e *errand, err error) {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		x.fail(failure{status: http.StatusRequestEntityTooLarge, reason: "body-too-large", forward: e.forward, text: "The request body is larger than this server takes."})
+		return
+	}
+	x.upstreamFailed(e, asTrouble(err))
+}
+
+// invalidate forgets what the response to an unsafe request made invalid.
+func (x *exchange) invalidate(response *origin.Response) {
+	meta := httpcache.Response{Status: response.Status, Header: response.Header}
+	for _, u := range httpcache.Invalidates(&x.req, meta) {
+		host, ok := httpcache.CanonicalHost(u.Host)
+		path, fine := httpcache.NormalPath(u.EscapedPath())
+		if !ok || !fine || x.h.sites.Load().Match(host) != x.site {
+			continue
+		}
+		for _, scheme := range []string{"http", "https"} {
+			target := httpcache.Target{Scheme: scheme, Host: x.site.host(host), Path: path, Query: u.RawQuery}
+			x.h.store.Remove(target.Key())
+		}
+	}
+}
+
+// upgrade joins the client's connection and the upstream's after a 101, until
+// either side ends (RFC 9110 §7.8).
+func (x *exchange) upgrade(response *origin.Response) {
+	defer response.Body.Close()
+	far, ok := response.Body.(io.ReadWriteCloser)
+	hijacker, can := x.w.(http.Hijacker)
+	if !ok || !can {
+		x.fail(failure{status: http.StatusBadGateway, reason: "upgrade-refused", forward: httpcache.FwdBypass, text: "The protocol of this connection cannot be changed."})
+		return
+	}
+	near, buffered, err := hijacker.Hijack()
+	if err != nil {
+		x.fail(failure{status: http.StatusInternalServerError, reason: "upgrade-refused", forward: httpcache.FwdBypass, text: "The connection could not be taken over."})
+		return
+	}
+	defer near.Close()
+	x.record.Cache, x.record.Tier = ResultBypass, tierOrigin
+	x.sent(http.StatusSwitchingProtocols)
+	if err := writeSwitch(near, response.Header); err != nil {
+		x.record.Reason = "client-left"
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(far, buffered)
+		_ = far.Close()
+	})
+	n, _ := io.Copy(near, far)
+	x.record.BodyBytes = n
+	_ = near.Close()
+	both.Wait()
+}
+
+// writeSwitch sends the upstream's 101.
+func writeSwitch(w io.Writer, fields http.Header) error {
+	h := httpcache.ResponseHeader(fields)
+	addVia(h, "HTTP/1.1")
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", fields.Get("Upgrade"))
+	head := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
+	return head.Write(w)
+}

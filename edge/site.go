@@ -1,0 +1,70 @@
+package edge
+
+import (
+	"perigee/httpcache"
+	"perigee/origin"
+)
+
+// Site is one site as the edge serves it. It never changes once it is part of
+// [Sites].
+type Site struct {
+	Name    string   // canonical host that keys are made with; [CatchAll] takes the request's own
+	Aliases []string // further hosts, in canonical form, that share its objects
+	Rules   *httpcache.Rules
+	Origin  origin.Fetcher
+
+	// MaxObjectBytes is the longest body to store; 0 = the store's own bound.
+	MaxObjectBytes int64
+	// RedirectToHTTPS answers requests in clear with a redirect.
+	RedirectToHTTPS bool
+	// Request and Response change fields on the way to the upstream and to the
+	// client.
+	Request, Response FieldEdits
+}
+
+// CatchAll is the name of the site that takes every host no other site names.
+const CatchAll = "*"
+
+// host is the canonical host of the site for a request that asked for asked.
+func (s *Site) host(asked string) string {
+	if s.Name == CatchAll {
+		return asked
+	}
+	return s.Name
+}
+
+// Sites is an immutable snapshot of all sites.
+type Sites struct {
+	byHost   map[string]*Site
+	catchAll *Site
+	all      []*Site
+}
+
+// NewSites makes a snapshot. Hosts must be in canonical form and named once; the
+// configuration has seen to that, and of two the first is kept.
+func NewSites(sites []*Site) *Sites {
+	s := &Sites{byHost: make(map[string]*Site), all: sites}
+	for _, site := range sites {
+		if site.Name == CatchAll {
+			s.catchAll = site
+			continue
+		}
+		for _, host := range append([]string{site.Name}, site.Aliases...) {
+			if _, taken := s.byHost[host]; !taken {
+				s.byHost[host] = site
+			}
+		}
+	}
+	return s
+}
+
+// Match is the site for a host in canonical form, nil if there is none.
+func (s *Sites) Match(host string) *Site {
+	if site, ok := s.byHost[host]; ok {
+		return site
+	}
+	return s.catchAll
+}
+
+// All is every site, in the order of the configuration.
+func (s *Sites) All() []*Site { return s.all }
