@@ -53,8 +53,12 @@ func defaultStore() Store {
 	return Store{RAM: 1 * gib}
 }
 
-// defaultProxyRAM is smaller than a node's: `perigee proxy` is also run on desks.
-const defaultProxyRAM = 256 * mib
+// `perigee proxy` is also run on desks: it takes less memory, a port that needs no rights, and no TLS that nobody asked for.
+const (
+	defaultProxyListen = ":8080"
+	defaultProxyRAM    = 256 * mib
+	defaultProxyDisk   = "10GiB" // what --disk-size says of itself where there is a disk
+)
 
 func defaultSite() Site {
 	return Site{

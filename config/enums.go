@@ -9,7 +9,7 @@ const (
 	TLSFiles                // from TLS.Cert and TLS.Key
 )
 
-func (m TLSMode) String() string { return word(m, "auto", "off", "files") }
+func (m TLSMode) String() string { return nameOf(m, "auto", "off", "files") }
 
 // HostMode says which name an upstream is asked for, in Host and in SNI.
 type HostMode uint8
@@ -21,7 +21,7 @@ const (
 	HostName                     // Origin.HostName
 )
 
-func (m HostMode) String() string { return word(m, "upstream", "site", "client", "name") }
+func (m HostMode) String() string { return nameOf(m, "upstream", "site", "client", "name") }
 
 // RequestDirectives says whether a client's own caching directives count.
 type RequestDirectives uint8
@@ -31,7 +31,7 @@ const (
 	DirectivesHonour
 )
 
-func (d RequestDirectives) String() string { return word(d, "ignore", "honour") }
+func (d RequestDirectives) String() string { return nameOf(d, "ignore", "honour") }
 
 // SetCookie says what becomes of a response that sets a cookie.
 type SetCookie uint8
@@ -42,7 +42,7 @@ const (
 	SetCookieStore                  // it is stored as it is
 )
 
-func (s SetCookie) String() string { return word(s, "pass", "strip", "store") }
+func (s SetCookie) String() string { return nameOf(s, "pass", "strip", "store") }
 
 // Redirect says when a request in clear is sent to https.
 type Redirect uint8
@@ -53,7 +53,7 @@ const (
 	RedirectNever                  // false
 )
 
-func (r Redirect) String() string { return word(r, "auto", "true", "false") }
+func (r Redirect) String() string { return nameOf(r, "auto", "true", "false") }
 
 // LogFormat is the form of an access log line.
 type LogFormat uint8
@@ -63,17 +63,17 @@ const (
 	LogCombined
 )
 
-func (f LogFormat) String() string { return word(f, "json", "combined") }
+func (f LogFormat) String() string { return nameOf(f, "json", "combined") }
 
-// word names v by its place among words, which are those of the YAML.
-func word[T ~uint8](v T, words ...string) string {
+// nameOf names v by its place among words, which are those of the YAML.
+func nameOf[T ~uint8](v T, words ...string) string {
 	if int(v) >= len(words) {
 		return "unknown"
 	}
 	return words[v]
 }
 
-// pick is word's inverse: the value whose word is s, zero (the safe case) for any other.
+// pick is nameOf's inverse: the value whose word is s, zero (the safe case) for any other.
 func pick[T ~uint8](s string, words ...string) T {
 	for i, w := range words {
 		if w == s {

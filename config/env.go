@@ -1,0 +1,80 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// expand replaces ${NAME} in a scalar by what the environment says; "$${" stands for "${" itself.
+func (c *checker) expand(n *node, path string) (string, bool) {
+	if !strings.Contains(n.text, "${") || c.later > 0 {
+		return n.text, true
+	}
+	var b strings.Builder
+	rest, ok := n.text, true
+	for {
+		before, after, found := strings.Cut(rest, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), ok
+		}
+		if strings.HasSuffix(before, "$") {
+			b.WriteString("{")
+			rest = after
+			continue
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed || !isVariable(name) {
+			c.fault(n.at, path, quote(n.text)+" holds no whole variable", "write ${NAME}; $${ stands for ${ itself")
+			return "", false
+		}
+		value, isSet := "", false
+		if c.env != nil {
+			value, isSet = c.env(name)
+		}
+		if !isSet {
+			c.fault(n.at, path, "the variable "+name+" is not set", "set it where perigee is started; $${ stands for ${ itself")
+			ok = false
+		}
+		b.WriteString(value)
+		rest = tail
+	}
+}
+
+func isVariable(name string) bool {
+	for i, c := range []byte(name) {
+		if c != '_' && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// amount is a number of any kind on one scale.
+func amount(v any) float64 {
+	switch v := v.(type) {
+	case int:
+		return float64(v)
+	case int64:
+		return float64(v)
+	case float64:
+		return v
+	case time.Duration:
+		return float64(v)
+	case rate:
+		return float64(v.n) / v.per.Seconds()
+	}
+	return 0
+}
+
+// sizeText writes bytes as the files do, in the largest binary unit that divides them.
+func sizeText(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for n != 0 && n%1024 == 0 && i < len(units)-1 {
+		n /= 1024
+		i++
+	}
+	return fmt.Sprintf("%d%s", n, units[i])
+}
