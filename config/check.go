@@ -107,10 +107,11 @@ func (c *checker) field(k *key, e entry, path string) *value {
 	if !k.later || c.later > 0 {
 		return c.check(k, e.value, path)
 	}
+	before := c.report.count()
 	c.later++
 	v := c.check(k, e.value, path)
 	c.later--
-	if v == nil || v.normal() != k.defaultValue().normal() {
+	if v == nil || c.report.count() > before || v.normal() != k.defaultValue().normal() {
 		c.fault(e.at, path, NotAvailable, k.leaveOut())
 	}
 	return v
@@ -216,7 +217,7 @@ func (c *checker) scalar(v *value, n *node) *value {
 			continue
 		}
 		if w.later && c.later == 0 {
-			c.fault(n.at, v.path, NotAvailable, "use "+enumerate(v.key.availableWords(), "or"))
+			c.fault(n.at, v.path, NotAvailable, quote(text)+" is for a later version; use "+enumerate(v.key.availableWords(), "or"))
 		}
 		v.scalar, v.word = text, true
 		return v
@@ -282,6 +283,9 @@ func (k *key) notWord(text string) *fault {
 	near := nearest(text, k.availableWords())
 	if k.kind == kindNone {
 		hint := ""
+		if _, bad := parseBool(text); near == "" && contains(k.wordTexts(), "true") {
+			hint = bad.hint
+		}
 		if near != "" {
 			hint = didYouMean(near)
 		}

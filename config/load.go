@@ -179,11 +179,7 @@ func (l *loader) siteFiles(v *value) []string {
 // that editors' own files beside the sites are left alone.
 func (l *loader) match(s *source, item *value, pattern string) []string {
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		if _, err := os.Stat(pattern); err != nil {
-			l.faultSite(s, item, err)
-			return nil
-		}
-		return []string{pattern}
+		return l.plainFile(s, item, pattern)
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil {
@@ -198,15 +194,30 @@ func (l *loader) match(s *source, item *value, pattern string) []string {
 	return found
 }
 
-func (l *loader) faultSite(s *source, item *value, err error) {
-	path := item.scalar.(string)
+// plainFile is the file of a path that is no pattern.
+func (l *loader) plainFile(s *source, item *value, path string) []string {
+	info, err := os.Stat(path)
 	hint := "looked for " + path
-	if errors.Is(err, fs.ErrNotExist) {
-		if near := nearFile(path); near != "" {
-			hint = didYouMean(near)
+	switch {
+	case err != nil:
+		if near := nearFile(path); near != "" && errors.Is(err, fs.ErrNotExist) {
+			hint = didYouMean(s.relative(near))
 		}
+		s.fault(item.at, item.path, reason(err), hint)
+		return nil
+	case info.IsDir():
+		s.fault(item.at, item.path, "it is a folder, not a file", didYouMean(s.relative(filepath.Join(path, "*.yaml"))))
+		return nil
 	}
-	s.fault(item.at, item.path, reason(err), hint)
+	return []string{path}
+}
+
+// relative is a path as the file would name it.
+func (s *source) relative(path string) string {
+	if rel, err := filepath.Rel(s.dir, path); err == nil {
+		return rel
+	}
+	return path
 }
 
 // maxNearFiles bounds the search for a misspelt file.

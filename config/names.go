@@ -214,7 +214,7 @@ func parseCIDR(s string) (any, *fault) {
 
 // parseURL reads a URL of one of the schemes: scheme, authority and perhaps a path, nothing else. A "/" at the end is cut.
 func parseURL(s string, schemes []string) (any, *fault) {
-	example := "for example: " + schemes[0] + "://origin.example.com"
+	example := "for example: " + guessScheme("", schemes) + "://origin.example.com"
 	what := quote(s) + " is not a URL that begins with " + enumerate(withSlashes(schemes), "or")
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Scheme == "" || u.Host == "" {

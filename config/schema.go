@@ -116,7 +116,7 @@ func (k *key) accepts() string {
 	if k.isScalar() {
 		forms = append(forms, k.scalarWords())
 	}
-	return strings.Join(forms, " or ")
+	return enumerate(forms, "or")
 }
 
 // scalarWords says in words which scalars k takes: "a duration", "json or combined", "off or an address".

@@ -99,7 +99,7 @@ func (s *source) document(file *ast.File) ast.Node {
 	case 1:
 		return bodies[0]
 	}
-	s.fault(place(bodies[1].GetToken()), "", "the file holds several documents", `keep one, and put the others, after "---", into files of their own`)
+	s.fault(start(bodies[1]), "", "the file holds several documents", `keep one, and put the others, after "---", into files of their own`)
 	return nil
 }
 
@@ -145,17 +145,30 @@ func (s *source) faultSyntax(err error) {
 		GetMessage() string
 	}
 	if errors.As(err, &at) && at.GetToken() != nil {
-		hint := ""
-		if strings.Contains(at.GetMessage(), "mapping value is not allowed") {
-			hint = `a value that holds ": " needs quotes; a nested key needs a line of its own, indented`
-		}
-		if strings.Contains(at.GetMessage(), "reserved character") {
-			hint = "put the value in quotes"
-		}
-		s.fault(place(at.GetToken()), "", "YAML: "+at.GetMessage(), hint)
+		s.fault(place(at.GetToken()), "", "YAML: "+at.GetMessage(), syntaxHint(at.GetMessage()))
 		return
 	}
 	s.fault(pos{}, "", "YAML: "+err.Error(), "")
+}
+
+// syntaxHint says what usually stands behind a message of the YAML parser.
+func syntaxHint(message string) string {
+	hints := []struct{ part, hint string }{
+		{"mapping value is not allowed", `a value that holds ": " needs quotes; a nested key needs a line of its own, indented`},
+		{"value is not allowed in this context", "check the indentation of this line against the lines above"},
+		{"reserved character", "put the value in quotes"},
+		{"end character", "close the quotation mark"},
+		{"sequence end token", `close the list with "]"`},
+		{"',' or ']'", `separate items by "," and close the list with "]"`},
+		{"',' or '}'", `separate keys by "," and close the block with "}"`},
+		{"flow map", `close the block with "}"`},
+	}
+	for _, h := range hints {
+		if strings.Contains(message, h.part) {
+			return h.hint
+		}
+	}
+	return ""
 }
 
 func place(t *token.Token) pos {
@@ -179,9 +192,9 @@ func (t *treeBuilder) build(n ast.Node, depth int) *node {
 	}
 	switch n := n.(type) {
 	case *ast.MappingNode:
-		return t.block(place(firstToken(n)), n.Values, depth)
+		return t.block(start(n), n.Values, depth)
 	case *ast.MappingValueNode:
-		return t.block(place(n.Key.GetToken()), []*ast.MappingValueNode{n}, depth)
+		return t.block(start(n), []*ast.MappingValueNode{n}, depth)
 	case *ast.SequenceNode:
 		return t.list(n, depth)
 	case *ast.AnchorNode:
@@ -204,11 +217,17 @@ func (t *treeBuilder) build(n ast.Node, depth int) *node {
 	return &node{size: 1}
 }
 
-func firstToken(n *ast.MappingNode) *token.Token {
-	if !n.IsFlowStyle && len(n.Values) > 0 {
-		return n.Values[0].Key.GetToken()
+// start is where a node begins: a block without braces at its first key.
+func start(n ast.Node) pos {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return place(n.Values[0].Key.GetToken())
+		}
+	case *ast.MappingValueNode:
+		return place(n.Key.GetToken())
 	}
-	return n.Start
+	return place(n.GetToken())
 }
 
 func anchorName(n ast.Node) string {
@@ -285,6 +304,9 @@ func (t *treeBuilder) merge(v *ast.MappingValueNode, value *node) []entry {
 func (t *treeBuilder) alias(n *ast.AliasNode) *node {
 	name := anchorName(n.Value)
 	target, ok := t.anchors[name]
+	if t.expanded > maxExpanded {
+		return &node{size: 1} // reported, and once is enough
+	}
 	if !ok {
 		hint := `an anchor is set before its first use, as in "&` + name + ` value"`
 		t.fault(place(n.Start), "", "there is no anchor "+quote(name), hint)

@@ -66,12 +66,22 @@ func numberAndUnit(s string) (n int64, unit, rest string) {
 	return n, s[i:j], s[j:]
 }
 
+// nominal is a duration of one number and unit without regard to maxDuration, 0 where there is none.
+func nominal(s string) float64 {
+	n, unit, _ := numberAndUnit(s)
+	return float64(n) * float64(durationUnit(unit))
+}
+
 // badDuration guesses what was meant.
 func badDuration(s string) *fault {
 	hint := "write durations as 500ms, 10s, 5m, 1h30m or 30d"
 	n, unit, rest := numberAndUnit(strings.ReplaceAll(s, " ", ""))
 	unit = strings.ToLower(unit)
 	switch {
+	case nominal(s) > float64(maxDuration):
+		hint = "the longest duration is 36500d"
+	case strings.Contains(s, "."):
+		hint = "write whole numbers, as in 1h30m"
 	case n < 0 || rest != "":
 	case unit == "":
 		hint = didYouMean(s + "s")
