@@ -60,8 +60,9 @@ func (s *Stored) confirmedBy(notModified Response) bool {
 }
 
 // mergedHeader is RFC 9111 §3.2: each field of the 304 replaces that of the
-// stored response, apart from those that describe the content in store. The
-// entity tag stays, for it names that content.
+// stored response, apart from those on which the content in store depends. The
+// entity tag stays, for it names that content. Content-Type is replaced: only a
+// cache that keeps the content in a processed form may refuse that.
 func (s *Stored) mergedHeader(notModified Response) http.Header {
 	merged := make(http.Header, len(s.header)+len(notModified.Header))
 	for name, lines := range s.header {
@@ -82,8 +83,7 @@ func (s *Stored) mergedHeader(notModified Response) http.Header {
 // excepted reports the fields of a 304 that never replace stored ones.
 func excepted(name string) bool {
 	switch name {
-	case ContentEncodingField, ContentLengthField, ContentRangeField, ContentTypeField, ETagField,
-		"Content-Digest", "Repr-Digest", "Digest", "Content-Md5":
+	case ContentEncodingField, ContentLengthField, ContentRangeField, ETagField:
 		return true
 	}
 	return false
