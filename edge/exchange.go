@@ -80,6 +80,9 @@ func (x *exchange) admit() *failure {
 		return &failure{status: http.StatusMisdirectedRequest, reason: "no-such-site", text: "No site named " + host + " is served here. (Operator: a site file with `site: " + host + "` would serve it.)"}
 	}
 	x.record.Site = x.site.Name
+	if x.site.ClearOnly && x.record.Scheme == "https" {
+		return &failure{status: http.StatusMisdirectedRequest, reason: "not-over-tls", text: "This site is served in clear only."}
+	}
 	return x.aim()
 }
 

@@ -15,6 +15,8 @@ type Site struct {
 
 	// MaxObjectBytes is the longest body to store; 0 = the store's own bound.
 	MaxObjectBytes int64
+	// ClearOnly refuses requests that come over TLS, on another site's certificate.
+	ClearOnly bool
 	// RedirectToHTTPS answers requests in clear with a redirect.
 	RedirectToHTTPS bool
 	// Request and Response change fields on the way to the upstream and to the

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/admin"
+	"perigee/cachestore"
+	"perigee/cachestore/ram"
+	"perigee/config"
+	"perigee/edge"
+	"perigee/edge/listener"
+)
+
+// drainTime is how long running responses may go on after a signal to stop.
+const drainTime = 30 * time.Second
+
+// node is everything that runs in one process.
+type node struct {
+	load   func() (*config.Node, error) // nil if there is no file
+	level  slog.LevelVar
+	log    *slog.Logger
+	stdout io.Writer
+	failed chan error // a part that ended although nobody stopped it
+
+	store     *cachestore.Store
+	handler   *edge.Handler
+	listeners *listener.Set
+	certs     listener.Certificates
+	admin     *admin.Server // nil if the operator's listener is off
+	adminAddr net.Addr
+	up        atomic.Bool // the listeners are open
+	draining  atomic.Bool
+	records   recorder
+
+	// change guards what a reload replaces: one at a time.
+	change sync.Mutex
+	conf   *config.Node
+	served *served
+}
+
+// recorder hands records to the access log and the metrics in force.
+type recorder struct {
+	log     atomic.Pointer[edge.AccessLog]
+	metrics *admin.Metrics
+}
+
+// Record implements [edge.Recorder].
+func (r *recorder) Record(record *edge.Record) {
+	if log := r.log.Load(); log != nil {
+		log.Record(record)
+	}
+	if r.metrics != nil {
+		r.metrics.Record(record)
+	}
+}
+
+// start brings a node up: everything that can fail does so before the first
+// connection is accepted.
+func start(conf *config.Node, load func() (*config.Node, error), stdout, stderr io.Writer) (*node, error) {
+	n := &node{load: load, conf: conf, stdout: stdout, failed: make(chan error, 4)}
+	n.level.Set(conf.Log.Level)
+	n.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &n.level}))
+	if err := n.build(); err != nil {
+		n.stop(context.Background())
+		return nil, err
+	}
+	go func() {
+		if err := n.listeners.Serve(); err != nil && !errors.Is(err, listener.ErrClosed) {
+			n.failed <- err
+		}
+	}()
+	return n, nil
+}
+
+func (n *node) build() error {
+	budget := cachestore.NewBudget(n.conf.Store.RAM)
+	tier, err := ram.New(budget)
+	if err != nil {
+		return fmt.Errorf("store.ram: %w", err)
+	}
+	n.store = cachestore.New(cachestore.Options{Budget: budget, Home: tier})
+	n.handler = edge.New(edge.Options{
+		Name: n.conf.Name, Store: n.store, Recorder: &n.records, Log: n.log,
+	})
+	if err := n.openAdmin(); err != nil {
+		return err
+	}
+	next, err := n.prepare(n.conf)
+	if err != nil {
+		return err
+	}
+	n.listeners, err = listener.Open(listener.Options{
+		HTTP: n.conf.Listen.HTTP, HTTPS: n.conf.Listen.HTTPS, Answerer: n.handler,
+		Certificates: n.certs.Get, Limits: listenerLimits(n.conf.Limits), Drain: drainTime, ErrorLog: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.install(n.conf, next)
+	n.up.Store(true)
+	return nil
+}
+
+// openAdmin opens the operator's listener first: its metrics are recorded from the
+// first request on, and its address is one that no upstream may have.
+func (n *node) openAdmin() error {
+	if n.conf.Listen.Admin == "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", n.conf.Listen.Admin)
+	if err != nil {
+		return fmt.Errorf("listen.admin: %w (another perigee? choose another address, or off)", err)
+	}
+	n.adminAddr = ln.Addr()
+	o := admin.Options{
+		Address: n.conf.Listen.Admin, Token: n.conf.Listen.AdminToken, Version: version, GoVersion: runtime.Version(),
+		Loaded: time.Now(), Ready: n.ready, Store: n.store.Stats, Listener: n.listenerStats,
+		AccessLogDropped: n.logDropped, Panics: n.handler.Panics,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	if n.load != nil {
+		o.Reload = n.reload
+	}
+	if n.admin, err = admin.New(o); err != nil {
+		_ = ln.Close()
+		return err
+	}
+	n.records.metrics = n.admin.Metrics()
+	go func() {
+		if err := n.admin.Serve(ln); err != nil {
+			n.failed <- err
+		}
+	}()
+	return nil
+}
+
+// ready says what stands against being sent requests.
+func (n *node) ready() error {
+	switch {
+	case n.draining.Load():
+		return errors.New("draining: the process is about to stop")
+	case !n.up.Load():
+		return errors.New("starting")
+	}
+	return nil
+}
+
+func (n *node) listenerStats() listener.Stats {
+	if !n.up.Load() {
+		return listener.Stats{}
+	}
+	return n.listeners.Stats()
+}
+
+func (n *node) logDropped() uint64 {
+	if log := n.records.log.Load(); log != nil {
+		return log.Dropped()
+	}
+	return 0
+}
+
+// hangUp answers SIGHUP: the access log's file is opened anew, and the
+// configuration read again.
+func (n *node) hangUp(ctx context.Context) {
+	if log := n.records.log.Load(); log != nil {
+		if err := log.Reopen(); err != nil {
+			n.log.Error("the access log goes on in its old file", "error", err)
+		}
+	}
+	if n.load == nil {
+		n.log.Info("nothing to read again: this node was started by flags")
+		return
+	}
+	if n.admin != nil {
+		_, _ = n.admin.Reload(ctx) // counted there; reload has logged it
+		return
+	}
+	n.reload(ctx)
+}
+
+// stop ends everything, in the order in which nothing is lost: no new connections,
+// running responses, fills, the log. When ctx ends what still runs is cut.
+func (n *node) stop(ctx context.Context) {
+	n.draining.Store(true)
+	if n.handler != nil {
+		n.handler.Drain()
+	}
+	if n.listeners != nil {
+		if err := n.listeners.Shutdown(ctx); err != nil {
+			n.log.Warn("running responses were cut", "error", err)
+		}
+	}
+	if n.handler != nil {
+		_ = n.handler.Close(ctx)
+	}
+	if n.served != nil {
+		n.served.close()
+	}
+	if n.store != nil {
+		_ = n.store.Close()
+	}
+	if log := n.records.log.Load(); log != nil {
+		_ = log.Close()
+	}
+	if n.admin != nil {
+		_ = n.admin.Shutdown(ctx)
+	}
+}
