@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -94,11 +93,7 @@ func TestGood(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Load: %v", err)
 			}
-			got, err := json.MarshalIndent(n, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden(t, filepath.Join(dir, "want.json"), append(got, '\n'))
+			golden(t, filepath.Join(dir, "want.txt"), []byte(dump(n)))
 		})
 	}
 }

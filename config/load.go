@@ -24,7 +24,7 @@ const maxSiteFiles = 50_000
 // Load reads the node file at path and every site file that it names. env looks up ${NAME} in values; nil means that no
 // variable is set. The error is a *Errors that lists everything found wrong, in all files.
 func Load(path string, env func(string) (string, bool)) (*Node, error) {
-	l := loader{env: env, node: nodeSchema(), site: siteSchema(), report: &report{}, hosts: make(map[string]named)}
+	l := newLoader(env)
 	n := l.loadNode(path)
 	if err := l.err(); err != nil {
 		return nil, err
@@ -45,6 +45,10 @@ type loader struct {
 type named struct {
 	file string
 	at   pos
+}
+
+func newLoader(env func(string) (string, bool)) *loader {
+	return &loader{env: env, node: nodeSchema(), site: siteSchema(), report: &report{}, hosts: make(map[string]named)}
 }
 
 // err is the report as an error, nil when there is nothing to report.
@@ -72,6 +76,9 @@ func (l *loader) err() error {
 // open reads a file and holds it against the schema of its kind; nil when it cannot be read as one.
 func (l *loader) open(path string, kind FileKind) *value {
 	l.files = append(l.files, path)
+	if kind == SiteFile && !l.regular(path) {
+		return nil
+	}
 	s, text, ok := readSource(path, l.report)
 	if !ok {
 		if kind == NodeFile && s.lines == nil {
@@ -95,6 +102,16 @@ func (l *loader) open(path string, kind FileKind) *value {
 	v := c.check(schema, tree, "")
 	v.source = s
 	return v
+}
+
+// regular reports a site file that is none; the node file alone may come through a pipe.
+func (l *loader) regular(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return true // whatever is wrong comes out when it is read
+	}
+	l.report.add(Problem{File: path, Message: errIrregular.Error()})
+	return false
 }
 
 // required is the first key that a file cannot do without.

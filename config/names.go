@@ -23,7 +23,7 @@ func parseHost(s string) (any, *fault) {
 	if bad := notHost(s); bad != nil {
 		return nil, bad
 	}
-	if addr, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil && addr.Zone() == "" {
+	if addr, ok := literal(s); ok {
 		return hostOf(addr), nil
 	}
 	name := strings.TrimSuffix(strings.ToLower(s), ".")
@@ -62,6 +62,19 @@ func cutPort(s string) (host, port string, ok bool) {
 		return s, "", false
 	}
 	return s[:i], s[i+1:], true
+}
+
+// literal is the address that a host is written as: IPv4, or IPv6 with or without its brackets.
+func literal(s string) (netip.Addr, bool) {
+	inner, bracketed := strings.CutPrefix(s, "[")
+	if bracketed {
+		inner, bracketed = strings.CutSuffix(inner, "]")
+		if !bracketed {
+			return netip.Addr{}, false
+		}
+	}
+	addr, err := netip.ParseAddr(inner)
+	return addr, err == nil && addr.Zone() == "" && (addr.Is6() || !bracketed)
 }
 
 func hostOf(addr netip.Addr) string {

@@ -71,7 +71,7 @@ func (s *source) fault(at pos, path, message, suggestion string) {
 // ok is false when there is no sense in parsing it.
 func readSource(path string, r *report) (s *source, text string, ok bool) {
 	s = &source{file: path, dir: filepath.Dir(path), report: r}
-	data, err := readFile(path, maxFileBytes)
+	data, err := read(path, maxFileBytes)
 	if err != nil {
 		s.fault(pos{}, "", reason(err), "")
 		return s, "", false
@@ -91,8 +91,23 @@ type errTooLarge struct{ limit int64 }
 
 func (e errTooLarge) Error() string { return fmt.Sprintf("larger than %s", sizeText(e.limit)) }
 
-// readFile reads a whole file of at most limit bytes.
+// errIrregular says that a path is a pipe, a socket or a device, which a reload could wait on for ever.
+var errIrregular = errors.New("it is not a regular file")
+
+// readFile reads a whole regular file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, errIrregular
+	}
+	return read(path, limit)
+}
+
+// read reads all of a file of any sort, at most limit bytes.
+func read(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -150,7 +150,7 @@ func badSize(s string) *fault {
 	unit = strings.ToUpper(strings.TrimSuffix(strings.ToLower(unit), "b"))
 	binary := strings.TrimSuffix(unit, "I")
 	switch {
-	case n < 0 || rest != "" || len(binary) > 1 || power(binary, 1000) == 0:
+	case n < 0 || rest != "" || len(binary) > 1 || unit == "I" || power(binary, 1000) == 0:
 	case unit == "":
 		hint = "a size needs a unit; " + didYouMean(cutUnit(s)+"MiB")
 	case unit != binary:

@@ -1,0 +1,247 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func problems(t *testing.T, err error) []Problem {
+	t.Helper()
+	var all *Errors
+	if !errors.As(err, &all) {
+		t.Fatalf("error %v, want *Errors", err)
+	}
+	return all.Problems
+}
+
+// loadTexts loads a node file and one site file made of texts.
+func loadTexts(t *testing.T, node, site string) (*Node, error) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "node.yaml"), node)
+	write(t, filepath.Join(dir, "site.yaml"), site)
+	return Load(filepath.Join(dir, "node.yaml"), fixtureEnv)
+}
+
+const twoLines = "site: www.example.com\norigin: https://origin.example.com\n"
+
+func TestFileTooLarge(t *testing.T) {
+	t.Parallel()
+	comment := "# " + strings.Repeat("x", 100) + "\n"
+	_, err := loadTexts(t, "sites: site.yaml\n", twoLines+strings.Repeat(comment, maxFileBytes/len(comment)+1))
+	got := problems(t, err)
+	if len(got) != 1 || got[0].Message != "the file is larger than 4MiB" {
+		t.Errorf("problems %v, want the file's size only", got)
+	}
+	if _, err := loadTexts(t, "sites: site.yaml\n", twoLines+strings.Repeat(comment, maxFileBytes/len(comment)-1)); err != nil {
+		t.Errorf("a file below the limit: %v", err)
+	}
+}
+
+// TestIrregularFiles: a reload never waits on a pipe.
+func TestIrregularFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.yaml"), 0o600); err != nil {
+		t.Skip(err)
+	}
+	write(t, filepath.Join(dir, "node.yaml"), "listen: {http: ':80', admin_token_file: pipe.yaml}\nsites: pipe.yaml\n")
+	_, err := Load(filepath.Join(dir, "node.yaml"), nil)
+	got := problems(t, err)
+	if len(got) != 2 {
+		t.Fatalf("problems %v, want two", got)
+	}
+	for _, p := range got {
+		if !strings.Contains(p.Message, "not a regular file") {
+			t.Errorf("%s", p)
+		}
+	}
+}
+
+// TestProblemsAreBounded: a file full of mistakes makes a report that can still be read.
+func TestProblemsAreBounded(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for i := range 2 * maxProblems {
+		fmt.Fprintf(&b, "wrong%d: 1\n", i)
+	}
+	_, err := loadTexts(t, "sites: site.yaml\n", twoLines+b.String())
+	var all *Errors
+	if !errors.As(err, &all) || len(all.Problems) != maxProblems || all.More != maxProblems {
+		t.Fatalf("%d problems and %d more, want %d of each", len(all.Problems), all.More, maxProblems)
+	}
+	if !strings.HasSuffix(err.Error(), "and 500 more problems") {
+		t.Errorf("the report ends %q", err.Error()[len(err.Error())-40:])
+	}
+}
+
+// TestProblemOrder: the node file first, then the sites in their order, each from top to bottom.
+func TestProblemOrder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "z.yaml"), "limits: {idle: x}\nsites: [b.yaml, a.yaml]\nlog: {level: x}\n")
+	write(t, filepath.Join(dir, "b.yaml"), twoLines+"x: 1\n")
+	write(t, filepath.Join(dir, "a.yaml"), "x: 1\n"+twoLines)
+	_, err := Load(filepath.Join(dir, "z.yaml"), nil)
+	var got []string
+	for _, p := range problems(t, err) {
+		got = append(got, fmt.Sprintf("%s:%d", filepath.Base(p.File), p.Line))
+	}
+	want := []string{"z.yaml:1", "z.yaml:3", "b.yaml:3", "a.yaml:1", "a.yaml:2"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order of problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestErrorsJSON(t *testing.T) {
+	t.Parallel()
+	_, err := loadTexts(t, "sites: site.yaml\n", twoLines+"cach: {}\n")
+	problems(t, err)
+	data, jsonErr := json.Marshal(err)
+	if jsonErr != nil {
+		t.Fatal(jsonErr)
+	}
+	var got struct {
+		Problems []map[string]any
+	}
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Problems) != 1 {
+		t.Fatalf("%s: want one problem", data)
+	}
+	got.Problems[0]["file"] = filepath.Base(got.Problems[0]["file"].(string))
+	want := map[string]any{
+		"file": "site.yaml", "line": 3.0, "col": 1.0, "path": "cach", "message": "unknown key", "suggestion": "did you mean cache?",
+		"snippet": "    3 | cach: {}\n      | ^",
+	}
+	if diff := cmp.Diff(want, got.Problems[0]); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+	empty, err := json.Marshal(&Errors{})
+	if err != nil || string(empty) != `{"problems":[]}` {
+		t.Errorf("no problems in JSON: %s, %v", empty, err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	base := defaultNode()
+	cases := []struct {
+		name   string
+		change func(*Node)
+		want   []string
+	}{
+		{"nothing", func(*Node) {}, nil},
+		{"live keys", func(n *Node) {
+			n.Listen.HTTP, n.Listen.HTTPS = []string{":8080"}, nil
+			n.Limits.Connections, n.Limits.Idle, n.Log.Format = 1, time.Second, LogCombined
+			n.Sites = []*Site{{}}
+		}, nil},
+		{"admin", func(n *Node) { n.Listen.Admin = "" }, []string{"listen.admin"}},
+		{"all", func(n *Node) { n.Name, n.Listen.Admin, n.Store.RAM = "b", "", 1 }, []string{"listen.admin", "node.name", "store.ram"}},
+	}
+	for _, c := range cases {
+		changed := base
+		c.change(&changed)
+		if diff := cmp.Diff(c.want, Diff(&base, &changed)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestEnums(t *testing.T) {
+	t.Parallel()
+	got := []fmt.Stringer{
+		TLSAuto, TLSOff, TLSFiles, HostUpstream, HostSite, HostClient, HostName, DirectivesIgnore, DirectivesHonour,
+		SetCookiePass, SetCookieStrip, SetCookieStore, RedirectAuto, RedirectAlways, RedirectNever, LogJSON, LogCombined, LogFormat(99),
+	}
+	want := []string{
+		"auto", "off", "files", "upstream", "site", "client", "name", "ignore", "honour",
+		"pass", "strip", "store", "auto", "true", "false", "json", "combined", "unknown",
+	}
+	for i, s := range got {
+		if s.String() != want[i] {
+			t.Errorf("%T %d = %q, want %q", s, i, s, want[i])
+		}
+	}
+}
+
+// TestNoEnvironment: without one, no variable is set.
+func TestNoEnvironment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "node.yaml"), "node: {name: \"${HOME}\"}\nsites: site.yaml\n")
+	write(t, filepath.Join(dir, "site.yaml"), twoLines)
+	_, err := Load(filepath.Join(dir, "node.yaml"), nil)
+	if got := problems(t, err); len(got) != 1 || got[0].Message != "the variable HOME is not set" {
+		t.Errorf("problems %v", got)
+	}
+}
+
+// TestManySites: a large installation loads, and every site is there.
+func TestManySites(t *testing.T) {
+	t.Parallel()
+	const sites = 500
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "node.yaml"), "sites: '*.site.yaml'\n")
+	for i := range sites {
+		write(t, filepath.Join(dir, fmt.Sprintf("%04d.site.yaml", i)), fmt.Sprintf("site: s%d.example.com\norigin: https://o%d\n", i, i))
+	}
+	n, err := Load(filepath.Join(dir, "node.yaml"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(n.Sites) != sites || n.Sites[sites-1].Name != fmt.Sprintf("s%d.example.com", sites-1) {
+		t.Errorf("%d sites, want %d in order", len(n.Sites), sites)
+	}
+}
+
+// FuzzLoad: whatever two files hold, Load returns a node or a report with places, and never panics.
+func FuzzLoad(f *testing.F) {
+	for _, pattern := range []string{"broken/*", "good/*", "design"} {
+		dirs, err := filepath.Glob(filepath.Join(fixtures, pattern))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, dir := range dirs {
+			node, _ := os.ReadFile(filepath.Join(dir, "node.yaml"))
+			sites, _ := filepath.Glob(filepath.Join(dir, "sites", "*.yaml"))
+			site := []byte(twoLines)
+			if len(sites) > 0 {
+				site, _ = os.ReadFile(sites[0])
+			}
+			f.Add(node, site)
+		}
+	}
+	f.Fuzz(func(t *testing.T, node, site []byte) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "node.yaml"), string(node))
+		if err := os.Mkdir(filepath.Join(dir, "sites"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "sites", "www.yaml"), string(site))
+		n, err := Load(filepath.Join(dir, "node.yaml"), fixtureEnv)
+		if err == nil {
+			if len(n.Sites) == 0 || n.Sites[0].Name == "" || len(n.Sites[0].Origin.Upstreams) == 0 {
+				t.Errorf("an incomplete node: %s", dump(n))
+			}
+			return
+		}
+		for _, p := range problems(t, err) {
+			if p.Message == "" || p.File == "" || p.Line > 0 && p.Col < 1 || slices.Contains([]string{p.String(), p.Snippet}, "") && p.Line > 0 {
+				t.Errorf("a problem without a place: %+v", p)
+			}
+		}
+	})
+}
