@@ -48,7 +48,8 @@ type lifetime struct {
 }
 
 // newLifetime is RFC 9111 §4.2.1 and §4.2.2: s-maxage, max-age, Expires, the
-// rules by status, the default of the rules, the heuristic.
+// rules by status, the default of the rules, the heuristic. The last two are for
+// statuses cacheable by default only; describe refuses the others.
 func newLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) lifetime {
 	switch {
 	case cc.sMaxAge.present():
@@ -61,9 +62,6 @@ func newLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) 
 	}
 	if ttl, ok := rules.TTLByStatus[resp.Status]; ok {
 		return lifetime{min(max(0, ttl), maxDuration), true, true}
-	}
-	if !cacheableByDefault(resp.Status) && !cc.public {
-		return lifetime{}
 	}
 	if rules.DefaultTTL > 0 {
 		return lifetime{min(rules.DefaultTTL, maxDuration), false, true}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -266,6 +267,9 @@ func TestStoredAccessors(t *testing.T) {
 	s := mustStore(t, &Rules{}, get("Foo: 1"), resp)
 	if s.Status() != 404 || s.LastModified() != modified || !s.Date().Equal(origo) || !s.ResponseTime().Equal(origo) {
 		t.Errorf("status %d, last modified %q, date %s, response time %s", s.Status(), s.LastModified(), s.Date(), s.ResponseTime())
+	}
+	if size := int(unsafe.Sizeof(Stored{})); size > storedBytes {
+		t.Errorf("a Stored takes %d bytes, estimated as %d", size, storedBytes)
 	}
 	long := answer("Cache-Control: max-age=60", "X-Long: "+strings.Repeat("x", 10_000))
 	if small, large := s.SizeBytes(), mustStore(t, &Rules{}, get(), long).SizeBytes(); small < storedBytes || large < small+9_000 {

@@ -47,13 +47,10 @@ func freshen(rules *Rules, s *Stored, notModified Response) (*Stored, Refusal) {
 // weakly: servers that compress on the fly weaken the tag of a 200 and send the
 // strong one in the 304, and the content is not touched either way. A tag that
 // s does not have, and a Last-Modified that differs, are of another
-// representation.
+// representation. A malformed tag is none, as it was when s was stored.
 func (s *Stored) confirmedBy(notModified Response) bool {
-	if lines := notModified.Header[ETagField]; len(lines) > 0 {
-		if s.etag != "" {
-			return len(lines) == 1 && weakMatch(lines[0], s.etag)
-		}
-		return false
+	if lines := notModified.Header[ETagField]; len(lines) > 1 || len(lines) == 1 && validETag(lines[0]) {
+		return len(lines) == 1 && weakMatch(lines[0], s.etag)
 	}
 	modified, ok := singleDate(notModified.Header[LastModifiedField], notModified.ResponseTime)
 	return !ok || s.etag != "" || s.lastModified == "" || modified.Equal(s.modified)
@@ -72,7 +69,7 @@ func (s *Stored) mergedHeader(notModified Response) http.Header {
 	merged[DateField] = []string{notModified.ResponseTime.UTC().Truncate(time.Second).Format(http.TimeFormat)}
 	options := connectionOptions(notModified.Header[ConnectionField])
 	for name, lines := range notModified.Header {
-		if excepted(name) || hopByHop(name) || listsField(options, name) || tagField(name) {
+		if excepted(name) || hopByHop(name) || listsField(options, name) {
 			continue
 		}
 		merged[name] = lines
