@@ -40,23 +40,24 @@ func handshakeKind(err error) ErrorKind {
 	var host x509.HostnameError
 	var authority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
-	var alert tls.AlertError
 	switch {
 	case errors.As(err, &verify), errors.As(err, &host), errors.As(err, &authority), errors.As(err, &invalid):
 		return ErrCertificate
-	case errors.As(err, &alert):
+	case alerted(err):
 		return ErrAlert
 	case timedOut(err):
 		return ErrConnectTimeout
 	case broken(err):
 		return ErrReset
 	}
-	// An alert that the peer sent is an OpError of its own kind, not an AlertError.
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "remote error" {
-		return ErrAlert
-	}
 	return ErrTLS
+}
+
+// alerted reports an alert that the upstream sent. In TLS 1.3 one may come after the
+// handshake, such as for a client certificate that is missed.
+func alerted(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // exchangeKind is the kind of an error from a connection that was there: in writing
@@ -65,12 +66,13 @@ func exchangeKind(err error, inBody bool) ErrorKind {
 	var stream http2.StreamError
 	switch {
 	case errors.As(err, &stream):
-		// PROTOCOL_ERROR is also what our own side resets with when it is shown
-		// nonsense.
+		// PROTOCOL_ERROR is what our own side resets with when it is shown nonsense.
 		if stream.Code == http2.ErrCodeProtocol {
-			return ErrMalformed
+			return textKind(err)
 		}
 		return ErrReset
+	case alerted(err):
+		return ErrAlert
 	case timedOut(err):
 		return ErrTimeout
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
@@ -81,7 +83,9 @@ func exchangeKind(err error, inBody bool) ErrorKind {
 	return textKind(err)
 }
 
-// texts are errors of net/http that have no type; errors_test.go provokes each.
+// texts are errors of net/http that have no type. Tests provoke those about heads,
+// GOAWAY and lost connections; the others are seen only when an upstream closes a
+// connection at the moment we take it.
 var texts = []struct {
 	part string
 	kind ErrorKind
@@ -91,6 +95,7 @@ var texts = []struct {
 	{"server closed idle connection", ErrReset},
 	{"server sent GOAWAY", ErrReset},
 	{"client connection lost", ErrReset},
+	{"client conn could not be established", ErrReset},
 	{"client connection force closed", ErrReset},
 }
 

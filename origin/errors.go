@@ -48,7 +48,7 @@ var kinds = [errorKinds]struct {
 	ErrTLS:            {"tls_protocol_error", http.StatusBadGateway, "TLS with %s", "does the origin speak TLS on that port?"},
 	ErrTimeout:        {"http_response_timeout", http.StatusGatewayTimeout, "%s is too slow", "is the origin overloaded, or origin.timeouts too short?"},
 	ErrReset:          {"connection_terminated", http.StatusBadGateway, "%s closed the connection without a whole answer", "look at the origin's log"},
-	ErrMalformed:      {"http_protocol_error", http.StatusBadGateway, "%s answered what is not HTTP", "does the origin speak HTTP, not HTTPS, on that port?"},
+	ErrMalformed:      {"http_protocol_error", http.StatusBadGateway, "%s answered what is not valid HTTP", "does the origin speak this protocol on that port?"},
 	ErrOverloaded:     {"connection_limit_reached", http.StatusServiceUnavailable, "all connections to %s are taken", "is the origin slow, or origin.connections too low?"},
 	ErrForbidden:      {"destination_ip_prohibited", http.StatusBadGateway, "connect to %s forbidden", "point the origin's URL at the origin"},
 	ErrCanceled:       {"canceled", http.StatusBadGateway, "ask %s", ""},

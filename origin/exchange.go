@@ -2,7 +2,6 @@ package origin
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http/httptrace"
@@ -117,11 +116,6 @@ func (x *exchange) known(err error) *Error {
 	}
 	if x.ctx.Err() != nil {
 		return ended(x.ctx, x.upstream.url)
-	}
-	// A late alert, such as a client certificate that is missed in TLS 1.3.
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		return x.error(ErrAlert, err)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func parseUpstream(text string) (*url.URL, error) {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("it must begin with http:// or https://")
-	case u.Hostname() == "" || !httpguts.ValidHostHeader(u.Host):
+	case u.Hostname() == "":
 		return nil, errors.New("it names no host")
 	case u.User != nil:
 		return nil, errors.New("it must not hold a user or password")
@@ -154,6 +154,9 @@ func parseUpstream(text string) (*url.URL, error) {
 	host, err := httpguts.PunycodeHostPort(u.Host)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", u.Host, err)
+	}
+	if !httpguts.ValidHostHeader(host) {
+		return nil, fmt.Errorf("host %q is not a host", host)
 	}
 	base := strings.TrimRight(u.EscapedPath(), "/")
 	if !printable(base) {

@@ -149,7 +149,7 @@ func TestTrouble(t *testing.T) {
 		{name: "short chunk", serve: say(chunked + "a\r\n01234"), kind: origin.ErrIncomplete, status: 502},
 		{name: "no last chunk", serve: say(chunked + "5\r\n01234\r\n"), kind: origin.ErrIncomplete, status: 502},
 		{name: "bad chunk", serve: say(chunked + "zz\r\n01234\r\n"), kind: origin.ErrMalformed, status: 502},
-		{name: "not HTTP", serve: say("SSH-2.0-OpenSSH_9.9\r\n"), kind: origin.ErrMalformed, status: 502, text: "answered what is not HTTP"},
+		{name: "not HTTP", serve: say("SSH-2.0-OpenSSH_9.9\r\n"), kind: origin.ErrMalformed, status: 502, text: "answered what is not valid HTTP"},
 		{name: "bad status", serve: say("HTTP/1.1 2xx OK\r\n\r\n"), kind: origin.ErrMalformed, status: 502},
 		{name: "status below 100", serve: say("HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n"), kind: origin.ErrMalformed, status: 502},
 		{name: "bad field name", serve: say("HTTP/1.1 200 OK\r\nA b: c\r\nContent-Length: 0\r\n\r\n"), kind: origin.ErrMalformed, status: 502},

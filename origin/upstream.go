@@ -32,10 +32,10 @@ type upstream struct {
 func newUpstream(o *Options, base *url.URL) *upstream {
 	u := &upstream{
 		options: *o,
-		url:     base.Scheme + "://" + base.Host + base.Path,
+		url:     base.Scheme + "://" + strings.ReplaceAll(base.Host, "%", "%25") + base.Path,
 		scheme:  base.Scheme,
 		addr:    authority(base),
-		host:    base.Host,
+		host:    withoutZone(base.Host),
 		base:    base.Path,
 		gate:    gate{limit: o.Connections, depth: o.Queue},
 	}
@@ -50,6 +50,16 @@ func newUpstream(o *Options, base *url.URL) *upstream {
 		u.upward = newTransport(o, u.dialer, false)
 	}
 	return u
+}
+
+// withoutZone takes the zone off an IPv6 address: it means something on this machine
+// alone.
+func withoutZone(host string) string {
+	address, rest, found := strings.Cut(host, "%")
+	if !found || !strings.HasPrefix(host, "[") {
+		return host
+	}
+	return address + rest[strings.LastIndex(rest, "]"):]
 }
 
 // name is the host that the request asks for.
