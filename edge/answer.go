@@ -21,6 +21,9 @@ type reply struct {
 // request's conditions ask for (RFC 9110 §13.2.2, §14.2).
 func (x *exchange) answer(o *cachestore.Object, re reply) {
 	x.h.store.Use(o)
+	if o.Filling() && re.result == ResultHit {
+		x.record.Collapsed = true
+	}
 	stored := o.Stored()
 	switch httpcache.Evaluate(&x.req, stored) {
 	case httpcache.NotModified:

@@ -88,7 +88,10 @@ func (x *exchange) admit() *failure {
 
 // aim makes the target URI and the key of the request.
 func (x *exchange) aim() *failure {
-	path, ok := httpcache.NormalPath(x.r.URL.EscapedPath())
+	path, ok := "/", true
+	if escaped := x.r.URL.EscapedPath(); escaped != "" || x.r.Method == http.MethodConnect {
+		path, ok = httpcache.NormalPath(escaped)
+	}
 	if !ok {
 		return &failure{status: http.StatusBadRequest, reason: "bad-path", text: "The path of the request is malformed."}
 	}

@@ -9,23 +9,30 @@ import (
 	"perigee/origin"
 )
 
+// maxRounds is how many flights a request waits for. The first may turn out to be
+// for another variant: only its response tells by which fields they differ.
+const maxRounds = 2
+
 // fetch answers with what the upstream gives, asked once for all who want the same
-// at the same time.
+// at the same time. Who waited for a flight that does not suit goes alone, so that
+// a herd never queues behind what cannot be shared.
 func (x *exchange) fetch(e *errand) {
-	if x.alone(e) {
-		x.deliver(e, e.ask(x.ctx, false), true)
-		return
+	for round := 0; round < maxRounds && !x.alone(e); round++ {
+		land, led, err := x.h.flights.Do(x.ctx, e.flight(), e.lead)
+		switch {
+		case err != nil:
+			x.interrupted(e, err)
+			return
+		case led:
+			x.deliver(e, land, true)
+			return
+		case x.suits(land):
+			x.record.Collapsed = true
+			x.deliver(e, land, false)
+			return
+		}
 	}
-	land, led, err := x.h.flights.Do(x.ctx, e.flight(), e.lead)
-	switch {
-	case err != nil:
-		x.interrupted(e, err)
-	case led || land.trouble != nil && land.object == nil:
-		x.record.Collapsed = !led
-		x.deliver(e, land, led)
-	default:
-		x.follow(e, land)
-	}
+	x.deliver(e, e.ask(x.ctx, false), true)
 }
 
 // alone tells whether a request should not wait for others: what it wants cannot
@@ -38,20 +45,12 @@ func (x *exchange) alone(e *errand) bool {
 	return ok && x.now.Before(until)
 }
 
-// follow answers one who waited for another's errand. The outcome is judged again
-// for this request; where it does not suit, the request goes by itself, so that
-// the herd never queues a second time.
-func (x *exchange) follow(e *errand, land *landing) {
-	if land.object == nil || !x.suits(land) {
-		x.deliver(e, e.ask(x.ctx, false), true)
-		return
-	}
-	x.record.Collapsed = true
-	x.deliver(e, land, false)
-}
-
-// suits tells whether what another request's errand brought may answer this one.
+// suits tells whether what another request's errand brought may answer this one
+// too. Trouble with the upstream may: to ask it once more would not help it.
 func (x *exchange) suits(land *landing) bool {
+	if land.object == nil {
+		return land.trouble != nil
+	}
 	best, ok := httpcache.Select(&x.req, []*cachestore.Object{land.object})
 	if !ok {
 		return false
@@ -59,8 +58,7 @@ func (x *exchange) suits(land *landing) bool {
 	if land.fallback {
 		return true
 	}
-	d := httpcache.Decide(x.site.Rules, &x.req, best.Stored(), clock())
-	return d.Action == httpcache.Serve
+	return httpcache.Decide(x.site.Rules, &x.req, best.Stored(), clock()).Action == httpcache.Serve
 }
 
 // deliver sends what an errand brought. mine says that the errand was made for

@@ -25,7 +25,8 @@ const (
 
 var resultNames = [results]string{"NONE", "HIT", "MISS", "STALE", "REVALIDATED", "BYPASS", "ERROR"}
 
-// String is the result as X-Cache, the access log and the metrics spell it.
+// String is the result as X-Cache spells it; the access log and the metrics write
+// it in lower case.
 func (r Result) String() string {
 	if r >= results {
 		return "NONE"

@@ -123,7 +123,7 @@ func (n *node) openAdmin() error {
 	n.adminAddr = ln.Addr()
 	o := admin.Options{
 		Address: n.conf.Listen.Admin, Token: n.conf.Listen.AdminToken, Version: version, GoVersion: runtime.Version(),
-		Loaded: time.Now(), Ready: n.ready, Store: n.store.Stats, Listener: n.listenerStats,
+		Loaded: now(), Ready: n.ready, Store: n.store.Stats, Listener: n.listenerStats,
 		AccessLogDropped: n.logDropped, Panics: n.handler.Panics,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
@@ -215,3 +215,6 @@ func (n *node) stop(ctx context.Context) {
 		_ = n.admin.Shutdown(ctx)
 	}
 }
+
+// now is this package's door to the clock.
+func now() time.Time { return time.Now() }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"perigee/admin"
 	"perigee/config"
@@ -18,7 +17,7 @@ func (n *node) reload(context.Context) admin.ReloadResult {
 	n.change.Lock()
 	defer n.change.Unlock()
 	changed, err := n.apply()
-	result := admin.ReloadResult{OK: err == nil, Changed: changed, At: time.Now()}
+	result := admin.ReloadResult{OK: err == nil, Changed: changed, At: now()}
 	if err != nil {
 		result.Errors = errorLines(err)
 		result.Message = "The new configuration was not taken; the old one goes on serving."

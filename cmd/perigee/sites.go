@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"perigee/config"
 	"perigee/edge"
@@ -47,7 +46,7 @@ func (n *node) prepare(conf *config.Node) (*served, error) {
 	next.sites = edge.NewSites(sites)
 	var err error
 	if len(conf.Listen.HTTPS) > 0 {
-		if next.certs, err = n.certificates(conf, time.Now()); err != nil {
+		if next.certs, err = n.certificates(conf, now()); err != nil {
 			faults = append(faults, err)
 		}
 	}

@@ -120,7 +120,7 @@ the configuration is valid, 3 if not.`,
 
 // checkCertificates reads the certificate files as a start would.
 func checkCertificates(conf *config.Node) error {
-	_, err := (&node{}).certificates(conf, time.Now())
+	_, err := (&node{}).certificates(conf, now())
 	return err
 }
 
