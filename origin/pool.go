@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ type Options struct {
 
 	// Dial connects to network and host:port; nil = a net.Dialer, which tries the
 	// addresses of a name as RFC 8305 says.
-	Dial dialFunc
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	RootCAs *x509.CertPool // that certificates of https upstreams are checked against; nil = the system's
 }
