@@ -532,3 +532,21 @@ func TestCloseEndsFills(t *testing.T) {
 		}
 	})
 }
+
+// A part of a body that is too large for the store is asked for as a part, from
+// the first request on.
+func TestPartOfTheOversized(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		const target = "/size/12000000?cc=max-age%3D60&etag=v1"
+		whole := testorigin.Body(testorigin.Seed("/size/12000000", `"v1"`), 12000000)
+		for range 2 {
+			a := r.get(target, "Range: bytes=11000000-11000009")
+			if a.StatusCode != 206 || a.body != string(whole[11000000:11000010]) {
+				t.Errorf("status %d, %d bytes", a.StatusCode, len(a.body))
+			}
+			if record := r.last(); record.BodyBytes != 10 || record.UpstreamStatus != 206 {
+				t.Errorf("record %+v", record)
+			}
+		}
+	})
+}

@@ -31,6 +31,10 @@ type errand struct {
 	forward    httpcache.Forward  // why the upstream is asked
 }
 
+// largeBytes is the length from which a body that is not stored is too long to be
+// fetched whole for a client that wants a part.
+const largeBytes = 4 << 20
+
 // landing is how an errand ended: an object that others may share, or a response
 // that is only for the request which led.
 type landing struct {
@@ -168,6 +172,10 @@ func (e *errand) store(land *landing, stored *httpcache.Stored, response *origin
 		Label: cachestore.Label{Site: e.site.Name, URL: e.url()},
 	})
 	land.object, land.stored = fill.Object(), fill.Stored()
+	if !land.stored && response.ContentLength > largeBytes {
+		// Whoever comes later should be able to ask for a part of it.
+		e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
+	}
 	e.h.background.Go(func() {
 		stop := context.AfterFunc(e.h.life, end)
 		defer stop()

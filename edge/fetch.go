@@ -69,6 +69,8 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 		x.record.UpstreamError = land.trouble.Kind.String()
 	}
 	switch {
+	case mine && x.wantsPartOf(land):
+		x.deliver(e, e.ask(x.ctx, false), true)
 	case land.object != nil:
 		x.record.Stored = mine && land.stored && !land.revalidated
 		x.answer(land.object, x.replyFor(e, land))
@@ -78,6 +80,17 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 		x.record.Reason = land.refusal.String()
 		x.relay(land.private, ResultMiss, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: land.status, Detail: land.refusal.String()})
 	}
+}
+
+// wantsPartOf tells whether a long body has begun to arrive that will not be
+// stored, for a client that wants only a part of it: then that part is asked for,
+// and the fill ends for want of readers.
+func (x *exchange) wantsPartOf(land *landing) bool {
+	if land.object == nil || land.stored || land.found || land.fallback || !x.req.Ranged() {
+		return false
+	}
+	size, known := land.object.Size()
+	return known && size > largeBytes && land.status == http.StatusOK && land.object.Filling()
 }
 
 // replyFor describes an answer from an object that an errand brought.
