@@ -177,6 +177,38 @@ func TestWords(t *testing.T) {
 	word("SetCookie", 3, func(i int) string { return SetCookie(i).String() })
 }
 
+func TestRefusalOfRequest(t *testing.T) {
+	t.Parallel()
+	for r := range refusals {
+		want := r == RefusedMethod || r == RefusedRequestNoStore || r == RefusedAuthorization
+		if got := r.OfRequest(); got != want {
+			t.Errorf("%s.OfRequest() = %t, want %t", r, got, want)
+		}
+	}
+}
+
+// A year of two digits is the nearest one, and never more than 50 years ahead
+// (RFC 9110 §5.6.7).
+func TestTwoDigitYears(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ received, year, want int }{
+		{2026, 26, 2026},
+		{2026, 76, 2076},
+		{2026, 77, 1977},
+		{2026, 94, 1994},
+		{2080, 94, 2094},
+		{2080, 29, 2129},
+		{2080, 31, 2031},
+		{1999, 1, 2001},
+	} {
+		field := fmt.Sprintf("Sunday, 01-Jan-%02d 00:00:00 GMT", test.year)
+		got, ok := parseDate(field, time.Date(test.received, 6, 1, 0, 0, 0, 0, time.UTC))
+		if !ok || got.Year() != test.want {
+			t.Errorf("%q received in %d: %d, %t, want %d", field, test.received, got.Year(), ok, test.want)
+		}
+	}
+}
+
 func TestReasonForward(t *testing.T) {
 	t.Parallel()
 	want := map[Reason]Forward{

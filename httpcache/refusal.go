@@ -59,6 +59,14 @@ func (r Refusal) String() string {
 	}[r]
 }
 
+// OfRequest reports whether it was this request, and not the response, that
+// kept the response from being stored: another request for the same target may
+// well have a response that is. Such a refusal says nothing about the key, or a
+// client could keep others from sharing by what it sends.
+func (r Refusal) OfRequest() bool {
+	return r == RefusedMethod || r == RefusedRequestNoStore || r == RefusedAuthorization
+}
+
 // refuse applies RFC 9111 §3 and §3.5 and the rules to everything that does
 // not depend on freshness.
 func refuse(rules *Rules, cc *responseDirectives, authorized bool, resp Response) Refusal {
