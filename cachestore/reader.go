@@ -20,6 +20,7 @@ type Reader struct {
 	held     time.Duration // how long others waited for this reader
 	detached bool
 
+	joined bool // the body knows r: it was still arriving when r was opened
 	closed bool
 }
 
@@ -27,30 +28,43 @@ type Reader struct {
 // there if n < 0. It returns ErrGone if the bytes have been let go since o was
 // looked up; look again, or ask the upstream.
 func (o *Object) Open(off, n int64) (*Reader, error) {
+	r := new(Reader)
+	if err := o.OpenInto(r, off, n); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// OpenInto is Open with a reader of the caller's, which must not be in use.
+func (o *Object) OpenInto(r *Reader, off, n int64) error {
 	b := o.body
 	if !b.retain() {
-		return nil, ErrGone
+		return ErrGone
 	}
-	r := &Reader{body: b, off: off, end: -1}
+	*r = Reader{body: b, off: off, end: -1}
 	if n >= 0 {
 		r.end = off + n
 	}
-	if b.sealed.Load() {
-		return r, nil
+	if b.sealed.Load() || r.join() {
+		return nil
 	}
+	b.release()
+	return ErrGone
+}
+
+// join makes r known to a body that is still arriving; false if the bytes that r
+// wants are lost.
+func (r *Reader) join() bool {
+	b := r.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if off < b.lost {
-		b.mu.Unlock()
-		b.release()
-		b.mu.Lock()
-		return nil, ErrGone
+	if r.off < b.lost {
+		return false
 	}
-	if b.readers != nil {
-		b.readers[r] = struct{}{}
-		r.pinTo(b.find(off))
-	}
-	return r, nil
+	r.joined = true
+	b.readers[r] = struct{}{}
+	r.pinTo(b.find(r.off))
+	return true
 }
 
 // Offset is where in the body the next byte to be read stands.
@@ -170,12 +184,14 @@ func (r *Reader) leave() {
 
 // Close lets the body go. It may be called more than once.
 func (r *Reader) Close() {
-	if r.closed {
+	if r.closed || r.body == nil {
 		return
 	}
 	r.closed = true
-	r.body.mu.Lock()
-	r.leave()
-	r.body.mu.Unlock()
+	if r.joined {
+		r.body.mu.Lock()
+		r.leave()
+		r.body.mu.Unlock()
+	}
 	r.body.release()
 }

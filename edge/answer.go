@@ -45,7 +45,7 @@ func (x *exchange) answerWhole(o *cachestore.Object, re reply) {
 	x.head(stored.Header(), re)
 	h := x.w.Header()
 	if size, ok := o.Size(); ok && bodyAllowed(stored.Status()) {
-		h["Content-Length"] = []string{itoa(size)}
+		h["Content-Length"] = x.value(valueLength, itoa(size))
 	}
 	if stored.Status() == http.StatusOK {
 		h["Accept-Ranges"] = acceptBytes
@@ -78,7 +78,7 @@ func (x *exchange) answerRange(o *cachestore.Object, re reply) {
 		h["Accept-Ranges"] = acceptBytes
 		h.Set("Content-Range", httpcache.ContentRange(one, size))
 		n := one.Last - one.First + 1
-		h["Content-Length"] = []string{itoa(n)}
+		h["Content-Length"] = x.value(valueLength, itoa(n))
 		x.sendBody(o, part{status: http.StatusPartialContent, off: one.First, n: n})
 	}
 }
@@ -88,7 +88,7 @@ func (x *exchange) head(fields http.Header, re reply) {
 	x.record.Cache = re.result
 	h := x.w.Header()
 	copyFields(h, fields)
-	h[httpcache.AgeField] = []string{ageValue(re.age)}
+	h[httpcache.AgeField] = x.value(valueAge, ageValue(re.age))
 	x.markResponse(h, re.result, re.status)
 }
 
@@ -124,12 +124,13 @@ func (x *exchange) sendBody(o *cachestore.Object, p part) {
 		x.writeHead(p.status)
 		return
 	}
-	reader, err := o.Open(p.off, p.n)
-	if err != nil {
+	reader := &x.reader
+	if err := o.OpenInto(reader, p.off, p.n); err != nil {
 		x.refetchGone()
 		return
 	}
 	defer reader.Close()
+	x.weigh()
 	x.record.Tier = tierOf(o)
 	x.writeHead(p.status)
 	if err := x.copyFrom(reader); err != nil {
@@ -147,7 +148,7 @@ func (x *exchange) refetchGone() {
 	clear(x.w.Header())
 	e := errandFor(x, nil, httpcache.Decision{}, httpcache.FwdMiss)
 	x.record.Tier = tierOrigin
-	x.deliver(e, e.ask(x.ctx, false), true)
+	x.goAlone(e)
 }
 
 const (

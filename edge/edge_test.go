@@ -550,3 +550,62 @@ func TestPartOfTheOversized(t *testing.T) {
 		}
 	})
 }
+
+// Many wait for a body that cannot be stored. None of them may miss its beginning,
+// however late it gets to run: the origin is asked once.
+func TestOversizedForAHerd(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		const target = "/size/9000000?cc=max-age%3D60&etag=v1&delay=1s"
+		for _, a := range r.herd(60, target) {
+			if a.err != nil || len(a.body) != 9000000 {
+				t.Errorf("an answer of %d bytes, %v", len(a.body), a.err)
+			}
+		}
+		r.hits("/size/9000000", 1)
+	})
+}
+
+// A 304 about another version than the one that was asked for must not reach a
+// client that set no condition: the whole is fetched.
+func TestContradictory304(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		const target = "/size/100?cc=max-age%3D60&etag=v1"
+		r.get(target)
+		time.Sleep(2 * time.Minute)
+		r.origin.Script("/size/100", testorigin.Answer{Handler: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Etag", `"v2"`)
+			if r.Header.Get("If-None-Match") != "" {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			_, _ = io.WriteString(w, "version 2")
+		}})
+		if a := r.get(target); a.StatusCode != 200 || a.body != "version 2" {
+			t.Errorf("status %d, body %.20q", a.StatusCode, a.body)
+		}
+	})
+}
+
+// An encoded slash is not a slash, also beside a character that a URL should not
+// hold.
+func TestEncodedSlashStays(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		conn, err := r.net.DialContext(t.Context(), "tcp", "www.test:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /text/a%2Fb\"c HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, ok := r.origin.Last("/text/a/b\"c"); ok && !strings.Contains(last.URI, "%2F") {
+			t.Errorf("the origin was asked for %q", last.URI)
+		} else if !ok && !strings.HasPrefix(string(all), "HTTP/1.1 400") {
+			t.Errorf("neither refused nor forwarded: %.200q", all)
+		}
+	})
+}

@@ -40,10 +40,11 @@ const largeBytes = 4 << 20
 type landing struct {
 	private     *origin.Response // for the leader only, who must close it
 	object      *cachestore.Object
-	found       bool // object was in the store already when the flight began
-	stored      bool // object is kept beyond those who ask for it now
-	revalidated bool // object is the stale one, confirmed
-	fallback    bool // object is the stale one, because the upstream failed
+	anchor      *anchor // keeps the first bytes of object, if it is not stored, until all who wait read it
+	found       bool    // object was in the store already when the flight began
+	stored      bool    // object is kept beyond those who ask for it now
+	revalidated bool    // object is the stale one, confirmed
+	fallback    bool    // object is the stale one, because the upstream failed
 	refusal     httpcache.Refusal
 
 	upstream string
@@ -118,10 +119,13 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 	}
 	switch {
 	case e.stale != nil && response.Status == http.StatusNotModified:
-		if e.confirm(land, meta) {
-			_ = response.Body.Close()
-			return
+		_ = response.Body.Close()
+		if !e.confirm(land, meta) {
+			// The 304 speaks of something else than what is stored.
+			e.stale = nil
+			*land = *e.ask(context.WithoutCancel(life), true)
 		}
+		return
 	case e.stale != nil && e.onError && response.Status >= 500:
 		_ = response.Body.Close()
 		land.object, land.fallback = e.stale, true
@@ -130,7 +134,7 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 	stored, refusal := httpcache.NewStored(e.site.Rules, e.req, meta)
 	if refusal != 0 {
 		land.refusal = refusal
-		if e.speaksOfAll(response.Status) {
+		if !refusal.OfRequest() && e.speaksOfAll(response.Status) {
 			e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
 		}
 		land.private = response
@@ -172,6 +176,9 @@ func (e *errand) store(land *landing, stored *httpcache.Stored, response *origin
 		Label: cachestore.Label{Site: e.site.Name, URL: e.url()},
 	})
 	land.object, land.stored = fill.Object(), fill.Stored()
+	if !land.stored {
+		land.anchor = dropAnchor(land.object)
+	}
 	if !land.stored && response.ContentLength > largeBytes {
 		// Whoever comes later should be able to ask for a part of it.
 		e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))

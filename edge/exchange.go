@@ -32,6 +32,9 @@ type exchange struct {
 	req    httpcache.Request
 
 	objects  [4]*cachestore.Object // room for what the store has under key
+	reader   cachestore.Reader
+	anchor   *anchor   // that waits for this exchange to begin reading
+	values   [3]string // room for the values of fields of ours
 	record   Record
 	headSent bool
 }
@@ -89,7 +92,7 @@ func (x *exchange) admit() *failure {
 // aim makes the target URI and the key of the request.
 func (x *exchange) aim() *failure {
 	path, ok := "/", true
-	if escaped := x.r.URL.EscapedPath(); escaped != "" || x.r.Method == http.MethodConnect {
+	if escaped := rawPath(x.r); escaped != "" || x.r.Method == http.MethodConnect {
 		path, ok = httpcache.NormalPath(escaped)
 	}
 	if !ok {
@@ -100,6 +103,16 @@ func (x *exchange) aim() *failure {
 	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
 	x.req.Reset(x.r)
 	return nil
+}
+
+// rawPath is the path as the client spelled it. [url.URL.EscapedPath] respells a
+// path that holds a character it does not like, and loses encoded slashes then.
+func rawPath(r *http.Request) string {
+	if !strings.HasPrefix(r.RequestURI, "/") {
+		return r.URL.EscapedPath()
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return path
 }
 
 // admitBody refuses a request body that is longer than limit, at once or when it

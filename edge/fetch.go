@@ -19,20 +19,38 @@ const maxRounds = 2
 func (x *exchange) fetch(e *errand) {
 	for round := 0; round < maxRounds && !x.alone(e); round++ {
 		land, led, err := x.h.flights.Do(x.ctx, e.flight(), e.lead)
-		switch {
-		case err != nil:
+		if err != nil {
 			x.interrupted(e, err)
 			return
-		case led:
-			x.deliver(e, land, true)
-			return
-		case x.suits(land):
-			x.record.Collapsed = true
-			x.deliver(e, land, false)
+		}
+		x.take(land)
+		if led || x.suits(land) {
+			x.record.Collapsed = !led
+			x.deliver(e, land, led)
 			return
 		}
 	}
-	x.deliver(e, e.ask(x.ctx, false), true)
+	x.goAlone(e)
+}
+
+// goAlone answers with what the upstream gives to this request alone.
+func (x *exchange) goAlone(e *errand) {
+	x.weigh()
+	land := e.ask(x.ctx, false)
+	x.take(land)
+	x.deliver(e, land, true)
+}
+
+// take makes land's anchor wait for x, and that of a landing before no longer.
+func (x *exchange) take(land *landing) {
+	x.weigh()
+	x.anchor = land.anchor
+}
+
+// weigh tells the anchor, if there is one, that it need not wait for x any more.
+func (x *exchange) weigh() {
+	x.anchor.begun()
+	x.anchor = nil
 }
 
 // alone tells whether a request should not wait for others: what it wants cannot
@@ -70,7 +88,7 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 	}
 	switch {
 	case mine && x.wantsPartOf(land):
-		x.deliver(e, e.ask(x.ctx, false), true)
+		x.goAlone(e)
 	case land.object != nil:
 		x.record.Stored = mine && land.stored && !land.revalidated
 		x.answer(land.object, x.replyFor(e, land))
@@ -152,7 +170,12 @@ func (x *exchange) refreshLater(stale *cachestore.Object) {
 	h := x.h
 	h.background.Go(func() {
 		defer func() { <-h.refreshes }()
-		if land, led, err := h.flights.Do(h.life, e.flight(), e.lead); led && err == nil {
+		land, led, err := h.flights.Do(h.life, e.flight(), e.lead)
+		if err != nil {
+			return
+		}
+		land.anchor.begun()
+		if led {
 			land.dispose()
 		}
 	})

@@ -24,8 +24,11 @@ func (e FieldEdits) apply(h http.Header) {
 	}
 }
 
-// fieldVia is what we are called in Via (RFC 9110 §7.6.3).
+// viaName is what we are called in Via (RFC 9110 §7.6.3).
 const viaName = "perigee"
+
+// viaAlone is the field of almost every response; nobody writes to it.
+var viaAlone = []string{"1.1 " + viaName}
 
 // addVia appends us to the Via field of a message that came with the given
 // protocol, HTTP/1.1 or HTTP/2.0.
@@ -35,7 +38,11 @@ func addVia(h http.Header, proto string) {
 		member = proto[5:6] + " " + viaName
 	}
 	old := h["Via"]
-	if len(old) == 0 {
+	switch {
+	case len(old) == 0 && member == viaAlone[0]:
+		h["Via"] = viaAlone
+		return
+	case len(old) == 0:
 		h["Via"] = []string{member}
 		return
 	}
@@ -50,7 +57,7 @@ func (x *exchange) addCacheStatus(h http.Header, status httpcache.CacheStatus) {
 	member := string(status.Append(room[:0], x.h.name))
 	old := h[httpcache.CacheStatusField]
 	if len(old) == 0 {
-		h[httpcache.CacheStatusField] = []string{member}
+		h[httpcache.CacheStatusField] = x.value(valueCacheStatus, member)
 		return
 	}
 	h[httpcache.CacheStatusField] = append(append(make([]string, 0, len(old)+1), old...), member)
@@ -67,4 +74,17 @@ func copyFields(dst, src http.Header) {
 	for name, values := range src {
 		dst[name] = values
 	}
+}
+
+// The places of our fields' values in an exchange.
+const (
+	valueCacheStatus = iota
+	valueAge
+	valueLength
+)
+
+// value is a field's one value, in room that the exchange has for it.
+func (x *exchange) value(place int, v string) []string {
+	x.values[place] = v
+	return x.values[place : place+1 : place+1]
 }

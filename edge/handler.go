@@ -69,6 +69,7 @@ func New(o Options) *Handler {
 		refreshes: make(chan struct{}, maxRefreshes),
 	}
 	h.flights.Discard = (*landing).dispose
+	h.flights.Landed = func(land *landing, waiting int) { land.anchor.expect(waiting) }
 	h.flights.Panicked = func(fault *origin.PanicError) {
 		h.panics.Add(1)
 		h.log.Error("a fetch ended in a panic; please report it", "panic", fault.Value, "stack", string(fault.Stack))
@@ -131,7 +132,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begin gathers what is known of a request before anything is decided.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
 	h.inFlight.Add(1)
-	x := &exchange{h: h, w: w, r: r, ctx: r.Context(), now: now}
+	x := exchanges.Get().(*exchange)
+	x.h, x.w, x.r, x.ctx, x.now = h, w, r, r.Context(), now
 	x.record = Record{
 		Time: now, Client: clientAddr(r), Method: r.Method, Scheme: "http", Proto: r.Proto,
 		UserAgent: r.UserAgent(), Referer: r.Referer(), RequestID: r.Header.Get("X-Request-Id"),
@@ -148,13 +150,22 @@ func (h *Handler) end(x *exchange) {
 	if fault := recover(); fault != nil {
 		x.survive(fault)
 	}
+	x.weigh()
 	h.inFlight.Add(-1)
 	x.record.Duration = time.Since(x.record.Time)
 	h.recorder.Record(&x.record)
-	if x.record.Aborted {
+	aborted := x.record.Aborted
+	*x = exchange{}
+	exchanges.Put(x)
+	if aborted {
 		panic(http.ErrAbortHandler)
 	}
 }
+
+// exchanges are used again: nothing that outlives a request holds one. An errand
+// has copies of what it needs, and net/http copies the response's fields when the
+// head is written.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // survive answers for a panic: 500 if nothing has been sent, else a cut.
 func (x *exchange) survive(fault any) {

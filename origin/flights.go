@@ -55,6 +55,12 @@ type Flights[K comparable, V any] struct {
 	// unread body. nil = nothing to dispose of.
 	Discard func(V)
 
+	// Landed is told, before anybody else, of each result that the function returned
+	// without error, and of how many callers will get it: those who wait at that
+	// moment, the leader included, and no other. It is called with a lock held: it
+	// returns at once and calls no method of Flights. nil = nobody is told.
+	Landed func(v V, waiting int)
+
 	// Panicked is told of each panic and Goexit once, in the flight's goroutine,
 	// also when no caller is left to hear of it. nil = nobody is told.
 	Panicked func(*PanicError)
@@ -199,6 +205,9 @@ func (f *Flights[K, V]) land(key K, fl *flight[V]) (orphan bool) {
 	defer f.mu.Unlock()
 	fl.landed = true
 	f.removeLocked(key, fl)
+	if fl.err == nil && f.Landed != nil {
+		f.Landed(fl.value, fl.waiting)
+	}
 	close(fl.done)
 	return !fl.leading
 }
