@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 )
 
@@ -138,6 +137,9 @@ func (c *checker) missingBut(v *value, present map[string]pos) {
 
 // suggestKey guesses what an unknown key was meant to be: a slip, a key of another block, or simply one of those there are.
 func (c *checker) suggestKey(v *value, name string) string {
+	if c.report.full() {
+		return ""
+	}
 	names := v.key.names()
 	if near := nearest(name, names); near != "" {
 		return didYouMean(near)
@@ -241,8 +243,8 @@ func (c *checker) scalar(v *value, n *node) *value {
 // resolve puts a relative path where it belongs: beside the file that names it.
 func (c *checker) resolve(k kind, parsed any) any {
 	path, ok := parsed.(string)
-	if ok && (k == kindPath || k == kindSecret || k == kindFiles) && !filepath.IsAbs(path) {
-		return filepath.Join(c.dir, path)
+	if ok && (k == kindPath || k == kindSecret) {
+		return beside(c.dir, path)
 	}
 	return parsed
 }

@@ -100,7 +100,7 @@ func (k *key) jsonForms() []map[string]any {
 func (k *key) jsonWords() map[string]any {
 	all := make([]any, 0, len(k.words))
 	for _, w := range k.words {
-		all = append(all, plainYAML(w.text))
+		all = append(all, (&node{form: formScalar, text: w.text}).plain())
 	}
 	return map[string]any{"enum": all}
 }
@@ -124,6 +124,9 @@ func (k *key) jsonScalars() []map[string]any {
 		return []map[string]any{{"type": "string"}}
 	}
 	pattern := info.pattern
+	if k.kind == kindURL {
+		pattern = "^(" + strings.Join(k.schemes, "|") + `)://[^ ?#@]+$`
+	}
 	if k.deflt == `""` {
 		pattern = `^$|` + pattern
 	}

@@ -195,10 +195,11 @@ func (l *loader) siteFiles(v *value) []string {
 // match lists the files of one pattern. A pattern's "*" at the beginning of a name does not stand for a dot, as in a shell, so
 // that editors' own files beside the sites are left alone.
 func (l *loader) match(s *source, item *value, pattern string) []string {
-	if !strings.ContainsAny(pattern, `*?[\`) {
-		return l.plainFile(s, item, pattern)
+	if !strings.ContainsAny(pattern, patternSigns) {
+		return l.plainFile(s, item, beside(s.dir, pattern))
 	}
-	found, err := filepath.Glob(pattern)
+	full := beside(escapePattern(s.dir), pattern)
+	found, err := filepath.Glob(full)
 	if err != nil {
 		s.fault(item.at, item.path, "not a pattern", `close every "[" with "]"`)
 		return nil
@@ -206,9 +207,32 @@ func (l *loader) match(s *source, item *value, pattern string) []string {
 	hidden := strings.HasPrefix(filepath.Base(pattern), ".")
 	found = slices.DeleteFunc(found, func(f string) bool { return !hidden && strings.HasPrefix(filepath.Base(f), ".") })
 	if len(found) == 0 {
-		s.fault(item.at, item.path, "matches no file", "looked for "+pattern)
+		s.fault(item.at, item.path, "matches no file", "looked for "+full)
 	}
 	return found
+}
+
+// patternSigns are the characters that mean something in a pattern.
+const patternSigns = `*?[\`
+
+// escapePattern makes a folder's name mean itself in a pattern.
+func escapePattern(dir string) string {
+	var b strings.Builder
+	for _, c := range dir {
+		if strings.ContainsRune(patternSigns, c) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// beside is a path as it is meant in a file of the folder dir.
+func beside(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 // plainFile is the file of a path that is no pattern.
@@ -217,8 +241,10 @@ func (l *loader) plainFile(s *source, item *value, path string) []string {
 	hint := "looked for " + path
 	switch {
 	case err != nil:
-		if near := nearFile(path); near != "" && errors.Is(err, fs.ErrNotExist) {
-			hint = didYouMean(s.relative(near))
+		if errors.Is(err, fs.ErrNotExist) && !s.report.full() {
+			if near := nearFile(path); near != "" {
+				hint = didYouMean(s.relative(near))
+			}
 		}
 		s.fault(item.at, item.path, reason(err), hint)
 		return nil

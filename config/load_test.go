@@ -245,3 +245,76 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestShapeIsBounded: files that are small enough to be read, but made to exhaust a parser, are refused by their shape.
+func TestShapeIsBounded(t *testing.T) {
+	t.Parallel()
+	var keys strings.Builder
+	for i := range maxKeys + 1 {
+		fmt.Fprintf(&keys, "k%d: 1\n", i)
+	}
+	cases := []struct{ text, want string }{
+		{keys.String(), "more than 20000 keys"},
+		{"sites:\n" + strings.Repeat("- x\n", maxTokens/2+1), "more than 250000 words and signs"},
+		{"sites: " + strings.Repeat("[", 100_000), "more than 64 levels"},
+		{strings.Repeat("- ", 50_000), "more than 64 levels"},
+		{strings.Repeat("&a ", 50_000), "more than 1000 anchors"},
+	}
+	for _, c := range cases {
+		_, err := loadTexts(t, c.text, twoLines)
+		if got := problems(t, err); len(got) != 1 || got[0].Message != c.want {
+			t.Errorf("%.20q: %.200v, want %q", c.text, got, c.want)
+		}
+	}
+	var deep strings.Builder
+	for i := range 2 * maxDepth {
+		deep.WriteString(strings.Repeat(" ", i) + "a:\n")
+	}
+	_, err := loadTexts(t, deep.String(), twoLines)
+	if got := problems(t, err); got[0].Message != "more than 64 levels" {
+		t.Errorf("deep blocks: %v", got)
+	}
+}
+
+// TestSitePatterns: patterns are relative to the node file whatever its folder is called, or absolute, and each file counts once.
+func TestSitePatterns(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), `odd [name]* \ here`)
+	if err := os.MkdirAll(filepath.Join(dir, "sites"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"b", "a", ".hidden"} {
+		write(t, filepath.Join(dir, "sites", name+".yaml"), "site: "+strings.Trim(name, ".")+"\norigin: https://o\n")
+	}
+	elsewhere := t.TempDir()
+	write(t, filepath.Join(elsewhere, "c.yaml"), "site: c\norigin: https://o\n")
+	cases := []struct {
+		sites string
+		want  []string
+	}{
+		{"sites/*.yaml", []string{"a", "b"}},
+		{"sites/b.yaml", []string{"b"}},
+		{"[sites/b.yaml, sites/*.yaml, ./sites/a.yaml]", []string{"b", "a"}},
+		{"sites/.*.yaml", []string{"hidden"}},
+		{"[sites/[ab].yaml, " + elsewhere + "/*.yaml]", nil}, // "[" begins a list in YAML
+		{"['sites/[ab].yaml', " + elsewhere + "/*.yaml]", []string{"a", "b", "c"}},
+		{elsewhere + "/c.yaml", []string{"c"}},
+	}
+	for _, c := range cases {
+		write(t, filepath.Join(dir, "node.yaml"), "sites: "+c.sites+"\n")
+		n, err := Load(filepath.Join(dir, "node.yaml"), nil)
+		if err != nil {
+			if c.want != nil {
+				t.Errorf("%s: %v", c.sites, err)
+			}
+			continue
+		}
+		var got []string
+		for _, s := range n.Sites {
+			got = append(got, s.Name)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.sites, diff)
+		}
+	}
+}

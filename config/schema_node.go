@@ -100,7 +100,7 @@ func logKey() *key {
 		{name: "format", words: words("json", "combined"), deflt: "json", example: "combined", doc: "The form of an access log line."},
 		{
 			name: "level", words: words("debug", "info", "warn", "error"), deflt: "info", example: "warn",
-			doc: "The lowest level of the node's own messages, which go to stderr.",
+			doc: "The lowest level of the node's own messages.",
 		},
 	}}
 }

@@ -40,7 +40,7 @@ func (r *report) add(p Problem) {
 	if r == nil || r.seen[p] {
 		return
 	}
-	if len(r.problems) == maxProblems {
+	if r.full() {
 		r.more++
 		return
 	}
@@ -50,6 +50,9 @@ func (r *report) add(p Problem) {
 	r.seen[p] = true
 	r.problems = append(r.problems, p)
 }
+
+// full reports whether problems are only counted from here on.
+func (r *report) full() bool { return r != nil && len(r.problems) == maxProblems }
 
 // count is how many problems there are so far.
 func (r *report) count() int {
@@ -61,6 +64,10 @@ func (r *report) count() int {
 
 // fault reports one problem at a place.
 func (s *source) fault(at pos, path, message, suggestion string) {
+	if s.report.full() {
+		s.report.more++
+		return
+	}
 	s.report.add(Problem{
 		File: s.file, Line: at.line, Col: at.col, Path: path,
 		Message: message, Suggestion: suggestion, Snippet: s.snippet(at),

@@ -45,9 +45,11 @@ type entry struct {
 
 // Bounds of a file's shape. Real files stay far below them; what is beyond is an attack or an accident.
 const (
-	maxDepth    = 64     // blocks and lists within one another
-	maxAnchors  = 1000   // anchors in one file
-	maxExpanded = 10_000 // nodes that all aliases of one file stand for
+	maxDepth    = 64      // blocks and lists within one another
+	maxKeys     = 20_000  // keys in one file; the parser calls itself for each key of a block, and copies those before it
+	maxTokens   = 250_000 // words and signs in one file
+	maxAnchors  = 1000    // anchors in one file
+	maxExpanded = 10_000  // nodes that all aliases of one file stand for
 )
 
 // parseTree turns text into a tree. nil means that the file holds nothing that could be checked, and that this is reported.
@@ -105,7 +107,11 @@ func (s *source) document(file *ast.File) ast.Node {
 
 // checkTokens refuses what perigee's files have no use for and what could exhaust the parser: it calls itself for each level.
 func (s *source) checkTokens(tokens token.Tokens) bool {
-	depth, anchors, dashes, dashLine := 0, 0, 0, 0
+	if len(tokens) > maxTokens {
+		s.fault(pos{}, "", fmt.Sprintf("more than %d words and signs", maxTokens), "")
+		return false
+	}
+	depth, keys, anchors, dashes, dashLine := 0, 0, 0, 0, 0
 	for _, t := range tokens {
 		switch t.Type {
 		case token.MappingStartType, token.SequenceStartType:
@@ -117,6 +123,8 @@ func (s *source) checkTokens(tokens token.Tokens) bool {
 				dashes, dashLine = 0, t.Position.Line
 			}
 			dashes++
+		case token.MappingValueType:
+			keys++
 		case token.AnchorType:
 			anchors++
 		case token.TagType:
@@ -126,12 +134,17 @@ func (s *source) checkTokens(tokens token.Tokens) bool {
 			s.fault(place(t), "", `"?" keys are not used here`, `write "key: value"`)
 			return false
 		}
-		if depth > maxDepth || dashes > maxDepth {
-			s.fault(place(t), "", fmt.Sprintf("more than %d levels", maxDepth), "")
-			return false
+		beyond := ""
+		switch {
+		case depth > maxDepth || dashes > maxDepth:
+			beyond = fmt.Sprintf("more than %d levels", maxDepth)
+		case keys > maxKeys:
+			beyond = fmt.Sprintf("more than %d keys", maxKeys)
+		case anchors > maxAnchors:
+			beyond = fmt.Sprintf("more than %d anchors", maxAnchors)
 		}
-		if anchors > maxAnchors {
-			s.fault(place(t), "", fmt.Sprintf("more than %d anchors", maxAnchors), "")
+		if beyond != "" {
+			s.fault(place(t), "", beyond, "")
 			return false
 		}
 	}
