@@ -84,7 +84,7 @@ type Upstream struct {
 	Weight int    // share of requests relative to the other upstreams
 }
 
-// Timeouts bounds the steps of one exchange with an upstream. Zero means no bound.
+// Timeouts bounds the steps of one exchange with an upstream. Only Total may be zero, which means no bound.
 type Timeouts struct {
 	Connect time.Duration
 	TLS     time.Duration // the handshake
