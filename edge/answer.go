@@ -15,6 +15,7 @@ type reply struct {
 	result Result
 	status httpcache.CacheStatus
 	age    time.Duration
+	own    http.Header // fields for this client only
 }
 
 // answer sends a stored response, or the part of it or the status that the
@@ -88,6 +89,7 @@ func (x *exchange) head(fields http.Header, re reply) {
 	x.record.Cache = re.result
 	h := x.w.Header()
 	copyFields(h, fields)
+	copyFields(h, re.own)
 	h[httpcache.AgeField] = x.value(valueAge, ageValue(re.age))
 	x.markResponse(h, re.result, re.status)
 }

@@ -609,3 +609,18 @@ func TestEncodedSlashStays(t *testing.T) {
 		}
 	})
 }
+
+// A field that private names goes to the client it was made for, and to no other.
+func TestWithheldFieldReachesItsClientOnly(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		const target = `/size/10?cc=max-age%3D60,private%3D%22x-user%22&h=X-User:me`
+		if got := r.get(target).Header.Get("X-User"); got != "me" {
+			t.Errorf("the client it was made for got %q", got)
+		}
+		a := r.get(target)
+		a.expect(t, 200, "HIT", "hit; ttl=60")
+		if got := a.Header.Get("X-User"); got != "" {
+			t.Errorf("another client got %q", got)
+		}
+	})
+}

@@ -40,11 +40,12 @@ const largeBytes = 4 << 20
 type landing struct {
 	private     *origin.Response // for the leader only, who must close it
 	object      *cachestore.Object
-	anchor      *anchor // keeps the first bytes of object, if it is not stored, until all who wait read it
-	found       bool    // object was in the store already when the flight began
-	stored      bool    // object is kept beyond those who ask for it now
-	revalidated bool    // object is the stale one, confirmed
-	fallback    bool    // object is the stale one, because the upstream failed
+	anchor      *anchor     // keeps the first bytes of object, if it is not stored, until all who wait read it
+	withheld    http.Header // fields of the response that only its leader may have
+	found       bool        // object was in the store already when the flight began
+	stored      bool        // object is kept beyond those who ask for it now
+	revalidated bool        // object is the stale one, confirmed
+	fallback    bool        // object is the stale one, because the upstream failed
 	refusal     httpcache.Refusal
 
 	upstream string
@@ -140,6 +141,7 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 		land.private = response
 		return
 	}
+	land.withheld = httpcache.Withheld(e.site.Rules, meta)
 	e.store(land, stored, response, life, end)
 }
 

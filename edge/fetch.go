@@ -91,7 +91,11 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 		x.goAlone(e)
 	case land.object != nil:
 		x.record.Stored = mine && land.stored && !land.revalidated
-		x.answer(land.object, x.replyFor(e, land))
+		re := x.replyFor(e, land)
+		if mine {
+			re.own = land.withheld
+		}
+		x.answer(land.object, re)
 	case land.trouble != nil:
 		x.upstreamFailed(e, land.trouble)
 	default:

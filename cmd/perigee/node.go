@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"runtime"
@@ -69,6 +70,9 @@ func start(conf *config.Node, load func() (*config.Node, error), stdout, stderr 
 	n := &node{load: load, conf: conf, stdout: stdout, failed: make(chan error, 4)}
 	n.level.Set(conf.Log.Level)
 	n.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &n.level}))
+	// net/http complains of some clients and upstreams through the global logger.
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(n.log.Handler(), slog.LevelDebug).Writer())
 	if err := n.build(); err != nil {
 		n.stop(context.Background())
 		return nil, err
