@@ -264,6 +264,9 @@ func Diff(old, new *Node) []string {
 	if old.Listen.Admin != new.Listen.Admin {
 		out = append(out, "listen.admin")
 	}
+	if old.Listen.AdminToken != new.Listen.AdminToken {
+		out = append(out, "listen.admin_token_file")
+	}
 	if old.Store.RAM != new.Store.RAM {
 		out = append(out, "store.ram")
 	}

@@ -5,7 +5,11 @@
 
 package ram
 
-import "testing"
+import (
+	"testing"
+
+	"perigee/internal/storetest"
+)
 
 // What is asked for again and again stays when a scan goes by that would push it
 // out of any cache that looks at recency only: between two uses of a hot object ten
@@ -15,7 +19,7 @@ func TestScanLeavesTheHotSet(t *testing.T) {
 	const size, hot, scan = 20_000, 100, 40
 	r := newRig(t, 8<<20)
 	defer r.close()
-	body := content(1, size)
+	body := storetest.Content(1, size)
 	use := func(i int) bool {
 		got := r.get(i)
 		if len(got) == 0 {
