@@ -250,7 +250,9 @@ func (s *story) emit(_ bool, args []string) {
 	case flags["abort"] != nil:
 		g.end(true)
 	case flags["bytes"] != nil:
-		g.change(func() { g.pieces = append(g.pieces, testorigin.Body(uint64(len(g.pieces)+1), int64(s.number(flags["bytes"][0])))) })
+		g.change(func() {
+			g.pieces = append(g.pieces, testorigin.Body(uint64(len(g.pieces)+1), int64(s.number(flags["bytes"][0]))))
+		})
 	default:
 		text := strings.NewReplacer(`\n`, "\n", `\r`, "\r").Replace(args[1])
 		g.change(func() { g.pieces = append(g.pieces, []byte(text)) })

@@ -113,7 +113,7 @@ func storyCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"not-modified": (*story).notModified, "asked": (*story).asked,
 		"start": (*story).start, "signal": (*story).signal, "wait-exit": (*story).waitExit, "log": (*story).log,
 		"exits": (*story).exits,
-		"get": (*story).get, "parallel": (*story).parallel, "begin": (*story).begin, "end": (*story).end,
+		"get":   (*story).get, "parallel": (*story).parallel, "begin": (*story).begin, "end": (*story).end,
 		"status": (*story).status, "field": (*story).field, "body": (*story).body,
 		"open": (*story).open, "head": (*story).head, "read": (*story).read, "rest": (*story).rest, "leave": (*story).leave,
 		"dial": (*story).dial, "send": (*story).send, "expect": (*story).expect, "eof": (*story).eof,
