@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,8 +20,8 @@ import (
 
 // crowd is many clients for one object that nobody has asked for before.
 type crowd struct {
-	url, origin string // of perigee, of the origin
-	rate        int64  // bytes per second at which the origin sends
+	url, origin, admin string // of perigee, of the origin, of perigee's operator
+	rate               int64  // bytes per second at which the origin sends
 }
 
 // collapse sends a crowd to a cold object on a slow origin.
@@ -29,6 +30,7 @@ func collapse(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("collapse", flag.ExitOnError)
 	f.StringVar(&c.url, "url", "", "`URL` of perigee")
 	f.StringVar(&c.origin, "origin", "", "`URL` of its origin")
+	f.StringVar(&c.admin, "admin", "", "`URL` of perigee's operator listener")
 	f.Int64Var(&c.rate, "rate", 30_000_000, "bytes per second of the origin")
 	pid := f.Int("pid", 0, "process of perigee, whose memory is watched")
 	clients := f.Int("clients", 1000, "how many stay to the end")
@@ -121,6 +123,41 @@ func (m moments) String() string {
 		sorted[0].Seconds(), sorted[n/2].Seconds(), sorted[n*99/100].Seconds(), sorted[n-1].Seconds())
 }
 
+// before counts the clients to which it happened before at.
+func (m moments) before(at time.Duration) (n int) {
+	for _, each := range m {
+		if each < at {
+			n++
+		}
+	}
+	return n
+}
+
+// filled waits until perigee has begun a fill and ended it.
+func (c *crowd) filled(ctx context.Context) error {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for begun := false; ; {
+		text, err := fetchText(ctx, c.admin+"/v1/stats")
+		if err != nil {
+			return err
+		}
+		var stats struct{ Store struct{ Fills int64 } }
+		if err := json.Unmarshal([]byte(text), &stats); err != nil {
+			return fmt.Errorf("/v1/stats: %w", err)
+		}
+		if begun && stats.Store.Fills == 0 {
+			return nil
+		}
+		begun = begun || stats.Store.Fills > 0
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // gather sends all clients at once, from several addresses of loopback, because
 // perigee bounds the connections of one.
 func (c *crowd) gather(ctx context.Context, clients, leavers int, size int64) error {
@@ -157,12 +194,15 @@ func (c *crowd) gather(ctx context.Context, clients, leavers int, size int64) er
 	}
 	began = time.Now()
 	close(begin)
-	if err := group.Wait(); err != nil {
+	err := c.filled(groupCtx)
+	fillTime := time.Since(began)
+	if err := errors.Join(group.Wait(), err); err != nil {
 		return err
 	}
 	fmt.Printf("%d clients got %d bytes each and compared them, %d left in the middle; %.1f GB in %.1f s\n",
 		clients, size, leavers, float64(bytes.Load())/1e9, time.Since(began).Seconds())
-	fmt.Printf("first byte: %v\nwhole body: %v (the origin needs %.2f s)\n", first, whole, float64(size)/float64(c.rate))
+	fmt.Printf("the origin needs %.2f s at its pace, the fill has taken %.2f s\n", float64(size)/float64(c.rate), fillTime.Seconds())
+	fmt.Printf("first byte: %v; at %d clients before the fill ended\nwhole body: %v\n", first, first.before(fillTime), whole)
 	return c.askedOnce(ctx, path)
 }
 
