@@ -89,8 +89,7 @@ func (t *Tier) Put(o *cachestore.Object) bool {
 	}
 	if surplus != nil {
 		t.evicted.Add(1)
-		t.policy.Del(surplus.id)
-		surplus.object.Load().Drop()
+		t.forget(surplus)
 	}
 	if replaced == nil {
 		t.evictNamesake(at)
@@ -114,8 +113,18 @@ func (t *Tier) evictNamesake(at *slot) {
 	}
 	if held, ok := t.policy.Get(at.id); ok && held != at {
 		t.policy.Del(at.id)
+		t.policy.Wait()
 		t.onEvict(held)
 	}
+}
+
+// forget takes a slot that has left the index out of the policy too, and waits
+// until that is done: a set of the same name that came in between would be lost
+// with it.
+func (t *Tier) forget(at *slot) {
+	t.policy.Del(at.id)
+	t.policy.Wait()
+	at.object.Load().Drop()
 }
 
 // Remove implements [cachestore.Tier].
@@ -127,15 +136,20 @@ func (t *Tier) Remove(key httpcache.Key) int {
 	}
 	slots := t.index.dropKey(key)
 	for _, each := range slots {
-		t.policy.Del(each.id)
-		each.object.Load().Drop()
+		t.forget(each)
 	}
 	return len(slots)
 }
 
 // onEvict is told by the policy that a slot left, and by those here who make one
 // leave.
+//
+// When many leave at once ristretto samples some of them twice, and names those
+// again without a value.
 func (t *Tier) onEvict(at *slot) {
+	if at == nil {
+		return
+	}
 	if at.probe != nil {
 		at.probe.rejected = true
 		return

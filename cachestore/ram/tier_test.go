@@ -258,3 +258,23 @@ func TestNoRoomWhileAllIsRead(t *testing.T) {
 		t.Errorf("Stats %+v: nothing was refused although nothing was free", st)
 	}
 }
+
+// To make room for one large object many small ones leave at once. Ristretto then
+// names some of them twice, the second time without a value.
+func TestManyLeaveForOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 16<<20)
+	defer r.close()
+	for round := range 20 {
+		for i := range 300 {
+			r.put(1000*round+i, storetest.Content(i, 40_000))
+		}
+		r.put(1000*round+999, storetest.Content(round, 7<<20))
+		if used := r.budget.Used(); used > r.budget.Limit() {
+			t.Fatalf("%d bytes reserved of %d", used, r.budget.Limit())
+		}
+	}
+	if st := r.store.Stats(); st.Evicted < 1000 {
+		t.Errorf("Stats %+v, want many evictions", st)
+	}
+}
