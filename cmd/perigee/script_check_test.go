@@ -75,7 +75,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-var condition = regexp.MustCompile(`(?s)^([^=~!#]+)([=~!#]=?)(.*)$`)
+var condition = regexp.MustCompile(`(?s)^([^=~!@]+)([=~!@])(.*)$`)
 
 // holds tells whether a JSON value has what want says, such as a.b=1 or a.b~^x.
 func (s *story) holds(value any, want string) (bool, string) {
@@ -93,9 +93,9 @@ func (s *story) holds(value any, want string) (bool, string) {
 		return !has, text
 	case '~':
 		return has && s.regexp(parts[3]).MatchString(text), text
-	case '#':
+	case '@':
 		list, _ := got.([]any)
-		return has && strconv.Itoa(len(list)) == strings.TrimPrefix(parts[3], "="), text
+		return has && strconv.Itoa(len(list)) == parts[3], text
 	}
 	return has && text == parts[3], text
 }

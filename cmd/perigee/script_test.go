@@ -3,7 +3,7 @@
 // from outside. See github.com/rogpeppe/go-internal/testscript for the language.
 //
 // A story that has the comment "# over every wire" runs three times: in clear, and
-// over TLS with HTTP/1.1 and with HTTP/2. Elsewhere everything is in clear unless
+// over TLS with HTTP/1.1 and with HTTP/2 ([wire:http1], [wire:tls1], [wire:tls2]). Elsewhere everything is in clear unless
 // the story says otherwise. Commands of ours beside testscript's own:
 //
 //	origin [-tls] NAME [HOST…]   starts an internal/testorigin; its URL is $NAME. With -tls it has a certificate for
@@ -38,7 +38,7 @@
 //	wait-for [-H …] URL REGEXP   asks until status line and body match; wait-for -gone URL until nothing answers
 //	wait-file FILE REGEXP        reads until it matches
 //	metric REGEXP N              waits until the series that match REGEXP sum up to N
-//	json FILE PATH=VALUE…        FILE (or stdout) is JSON with these values; PATH~REGEXP matches, PATH# counts
+//	json FILE PATH=VALUE…        FILE (or stdout) is JSON with these values; PATH~REGEXP matches, PATH@N counts
 //	logged FILE NAME=VALUE…      waits for a line of JSON with all of these; NAME~REGEXP, NAME! = absent
 //	cert NAME HOST…              writes NAME.pem and NAME.key
 //	freeport VAR                 sets VAR to a port that was free
@@ -97,6 +97,13 @@ func TestStories(t *testing.T) {
 			t.Parallel()
 			testscript.Run(t, testscript.Params{
 				Files: byWire[wire], Cmds: storyCommands(), RequireUniqueNames: true,
+				Condition: func(name string) (bool, error) {
+					want, ok := strings.CutPrefix(name, "wire:")
+					if !ok {
+						return false, fmt.Errorf("unknown condition %q", name)
+					}
+					return want == wire, nil
+				},
 				Setup: func(env *testscript.Env) error { return setUp(env, wire) },
 			})
 		})
