@@ -8,7 +8,10 @@ chmod 711 "$work"               # nginx's workers may be another user
 children=()
 PATH=$PATH:/usr/sbin            # Debian keeps servers there
 
-die() { printf '*** %s\n' "$*" >&2; exit 1; }
+fault='a command has failed'
+
+# die TEXT: ends the script; what it says stands last, below the logs.
+die() { fault=$*; exit 1; }
 
 leave() {
 	local status=$? pid
@@ -21,6 +24,7 @@ leave() {
 		for log in "$work"/*.err; do
 			if [ -s "$log" ]; then printf -- '--- %s\n' "$(basename "$log")" >&2; tail -n 20 "$log" >&2; fi
 		done
+		printf '*** %s (exit status %d)\n' "$fault" "$status" >&2
 	fi
 	if [ -n "${PERIGEE_KEEP:-}" ]; then echo "kept $work" >&2; else rm -rf "$work"; fi
 }
