@@ -35,6 +35,8 @@ var (
 	ErrDetached = errors.New("reader fell behind a body that is not stored")
 	// ErrUnread ends a fill that is not stored and that nobody reads.
 	ErrUnread = errors.New("nobody reads what is not stored")
+	// errBroken ends a fill whose source panicked.
+	errBroken = errors.New("the source of the body broke")
 	// ErrTruncated ends a body that had fewer or more bytes than its length said.
 	ErrTruncated = errors.New("body length differs from Content-Length")
 )
@@ -204,6 +206,9 @@ func (b *body) wakeWriter() {
 func (b *body) finish(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.done {
+		return
+	}
 	b.done, b.err = true, err
 	if err == nil && !b.windowed {
 		b.trim()

@@ -84,10 +84,15 @@ func (f *Fill) Stored() bool { return !f.windowed }
 // Copy reads the body from r to its end and then commits it, or ends the fill with
 // the error that r or ctx gave; the readers see that error too. It returns nil if
 // the body came whole, whether or not it could be stored.
+//
+// Should r panic, the fill ends with errBroken before the panic goes on.
 func (f *Fill) Copy(ctx context.Context, r io.Reader) error {
-	err := f.copy(ctx, r)
-	f.object.body.finish(err)
-	f.end(err)
+	err := errBroken
+	defer func() {
+		f.object.body.finish(err)
+		f.end(err)
+	}()
+	err = f.copy(ctx, r)
 	return err
 }
 
@@ -136,7 +141,8 @@ func (f *Fill) space(ctx context.Context) ([]byte, error) {
 		}
 		f.openWindow()
 	}
-	size, reserved, err := b.windowRoom(ctx, b.nextChunkBytes(), f.unlist)
+	reserve := func(n int64) bool { return f.store.home.Reserve(f.object, n) }
+	size, reserved, err := b.windowRoom(ctx, b.nextChunkBytes(), reserve, f.unlist)
 	if err != nil {
 		return nil, err
 	}

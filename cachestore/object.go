@@ -44,6 +44,17 @@ func (o *Object) Size() (n int64, ok bool) { return o.body.length() }
 // Filling tells whether the body is still arriving.
 func (o *Object) Filling() bool { return !o.body.sealed.Load() }
 
+// Passing tells that the body is only passed on to those who read it now, and how
+// much of it has come.
+func (o *Object) Passing() (arrived int64, passing bool) {
+	if o.body.sealed.Load() {
+		return 0, false
+	}
+	o.body.mu.Lock()
+	defer o.body.mu.Unlock()
+	return o.body.written, o.body.windowed
+}
+
 // CostBytes is what o takes of the budget: metadata and body.
 func (o *Object) CostBytes() int64 { return o.metaBytes + o.body.cost() }
 

@@ -2,6 +2,7 @@ package cachestore
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -53,12 +54,12 @@ func (o *Object) OpenInto(r *Reader, off, n int64) error {
 }
 
 // join makes r known to a body that is still arriving; false if the bytes that r
-// wants are lost.
+// wants are lost, or will not come because nobody wanted them.
 func (r *Reader) join() bool {
 	b := r.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r.off < b.lost {
+	if r.off < b.lost || b.done && errors.Is(b.err, ErrUnread) {
 		return false
 	}
 	r.joined = true

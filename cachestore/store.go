@@ -55,8 +55,9 @@ func (s *Store) Use(o *Object) {
 
 // Freshen puts meta in the place of old's metadata, without touching its body, and
 // returns the object that now stands for both. Where that cannot be kept (no room,
-// the body is still arriving or has been let go) the result serves this request
-// only, and the store is left as it was.
+// the body is still arriving or has been let go, or old has left the store or been
+// replaced meanwhile) the result serves this request only, and the store is left as
+// it was.
 func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
 	o := &Object{
 		key: old.key, label: old.label, stored: meta, body: old.body,
@@ -70,7 +71,7 @@ func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
 		s.counts.refused.Add(1)
 		return o
 	}
-	if !s.home.Put(o) {
+	if !s.home.Replace(old, o) {
 		o.Drop()
 		s.counts.refused.Add(1)
 	}

@@ -519,3 +519,69 @@ func checkReader(t *testing.T, reader *cachestore.Reader, want []byte) {
 		t.Errorf("read %d bytes, want %d equal ones", len(got), len(want))
 	}
 }
+
+// A validation that ends after the response was removed, or replaced, does not
+// bring it back, although somebody still reads its body.
+func TestFreshenBringsNothingBack(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name      string
+		meanwhile func(r *rig)
+		want      int // bytes of the object that is found then, -1 for none
+	}{
+		{"removed", func(r *rig) { r.store.Remove(storetest.Key(1)) }, -1},
+		{"replaced", func(r *rig) { r.put(1, storetest.Content(2, 500)) }, 500},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, 16<<20)
+			defer r.close()
+			old := r.put(1, storetest.Content(1, 1000))
+			reader, err := old.Open(0, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.meanwhile(r)
+			r.store.Freshen(old, storetest.Stored(t))
+			reader.Close()
+			got := -1
+			if objects := r.get(1); len(objects) == 1 {
+				body, _ := storetest.Read(context.Background(), objects[0], 0, -1)
+				got = len(body)
+			}
+			if got != test.want {
+				t.Errorf("%d bytes are found, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+type panicReader struct{}
+
+func (panicReader) Read([]byte) (int, error) { panic("a broken source") }
+
+// A panic of the source ends the fill for its readers before it goes on.
+func TestPanicInFill(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 16<<20)
+	defer r.close()
+	f := r.store.Begin(cachestore.Beginning{Key: storetest.Key(1), Stored: storetest.Stored(t), Length: 10})
+	reader, err := f.Object().Open(0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not go on")
+			}
+		}()
+		_ = f.Copy(context.Background(), panicReader{})
+	}()
+	if _, err := reader.Next(context.Background()); err == nil {
+		t.Error("the reader was told nothing")
+	}
+	if st := r.store.Stats(); st.Fills != 0 || len(r.get(1)) != 0 {
+		t.Errorf("Stats %+v", st)
+	}
+}

@@ -23,6 +23,10 @@ type Tier interface {
 	// the same key and variant, or returns false. Then the caller still owns what
 	// was reserved for o; otherwise the tier does.
 	Put(o *Object) bool
+	// Replace puts o in the place of old if old is still there, else it returns false
+	// and nothing changes: what has left meanwhile does not come back. Ownership is as
+	// with Put.
+	Replace(old, o *Object) bool
 	// Remove forgets every variant under key and returns how many there were.
 	Remove(key httpcache.Key) int
 	// All yields every object, in no order. Those that come or go meanwhile may or

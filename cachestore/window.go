@@ -35,11 +35,17 @@ func (b *body) pinArrivals() {
 }
 
 // windowRoom waits until the window may take up to n bytes more, and reserves them.
-// size is how many it got; reserved is what they cost the budget. onLoss is called
-// once, when the first bytes of the body are dropped and no new reader can come.
-func (b *body) windowRoom(ctx context.Context, n int64, onLoss func()) (size, reserved int64, err error) {
+// size is how many it got; reserved is what they cost the budget, from which reserve
+// takes. onLoss is called once, when the first bytes of the body are dropped and no
+// new reader can come.
+func (b *body) windowRoom(ctx context.Context, n int64, reserve func(int64) bool, onLoss func()) (size, reserved int64, err error) {
 	for {
-		room := b.tryWindowRoom(n, onLoss)
+		// Outside of the lock: others may have to leave the store for it.
+		paid := reserve(allocBytes(n))
+		room := b.tryWindowRoom(n, paid, onLoss)
+		if paid && room.reserved == 0 {
+			b.budget.Release(allocBytes(n))
+		}
 		if room.drained == nil {
 			return room.size, room.reserved, room.err
 		}
@@ -57,10 +63,12 @@ type room struct {
 	drained        chan struct{}
 }
 
-func (b *body) tryWindowRoom(n int64, onLoss func()) room {
+func (b *body) tryWindowRoom(n int64, paid bool, onLoss func()) room {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.readers) == 0 {
+		// Decided here, so that nobody joins between the decision and its effect.
+		b.done, b.err = true, ErrUnread
 		return room{err: ErrUnread}
 	}
 	if b.dropRead() {
@@ -68,7 +76,7 @@ func (b *body) tryWindowRoom(n int64, onLoss func()) room {
 	}
 	cost := allocBytes(n)
 	switch {
-	case b.written-b.lost+n <= windowBytes && b.budget.Reserve(cost):
+	case b.written-b.lost+n <= windowBytes && paid:
 		b.reserved += cost
 		return room{size: n, reserved: cost}
 	case len(b.chunks) == 0:

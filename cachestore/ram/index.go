@@ -77,6 +77,20 @@ func (x *index) put(o *cachestore.Object) (at *slot, replaced *cachestore.Object
 	return at, nil, surplus
 }
 
+// replace shows o in the place of old and returns its slot, nil if old is not there.
+func (x *index) replace(old, o *cachestore.Object) *slot {
+	s := x.shard(o.Key())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, each := range s.m[o.Key()] {
+		if each.object.Load() == old {
+			each.object.Store(o)
+			return each
+		}
+	}
+	return nil
+}
+
 // drop takes one slot out and tells whether it was there.
 func (x *index) drop(at *slot) bool {
 	s := x.shard(at.key)

@@ -104,6 +104,23 @@ func (t *Tier) Put(o *cachestore.Object) bool {
 	return true
 }
 
+// Replace implements [cachestore.Tier].
+func (t *Tier) Replace(old, o *cachestore.Object) bool {
+	t.change.Lock()
+	defer t.change.Unlock()
+	if t.closed || old.Variant() != o.Variant() {
+		return false
+	}
+	at := t.index.replace(old, o)
+	if at == nil {
+		return false
+	}
+	t.replaced.Add(1)
+	old.Drop()
+	t.policy.Set(at.id, at, o.CostBytes()) // if its queue is full the old cost stands
+	return true
+}
+
 // evictNamesake makes another key's slot leave that bears the same 64-bit name as
 // the new one: the policy would forget it, and so never evict it. Unlike Get,
 // GetTTL does not count as a use.
