@@ -64,24 +64,33 @@ func (x *exchange) answerRange(o *cachestore.Object, re reply) {
 		x.answerWhole(o, re)
 		return
 	}
-	ranges, err := httpcache.ParseRange(x.r.Header.Get("Range"), size)
+	ranges, err := httpcache.ParseRange(x.req.Range(), size)
 	switch {
 	case errors.Is(err, httpcache.ErrUnsatisfiable):
 		x.head(nil, re)
-		x.w.Header().Set("Content-Range", "bytes */"+itoa(size))
+		x.w.Header().Set("Content-Range", httpcache.UnsatisfiedRange(size))
 		x.plainText(http.StatusRequestedRangeNotSatisfiable, "The response has "+itoa(size)+" bytes; the range lies outside of them.\n")
 	case err != nil || len(ranges) != 1:
 		x.answerWhole(o, re)
+	case x.farAhead(o, ranges[0].First):
+		x.goAlone(errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss}))
 	default:
 		one := ranges[0]
 		x.head(o.Stored().Header(), re)
 		h := x.w.Header()
 		h["Accept-Ranges"] = acceptBytes
 		h.Set("Content-Range", httpcache.ContentRange(one, size))
-		n := one.Last - one.First + 1
+		n := one.Length()
 		h["Content-Length"] = x.value(valueLength, itoa(n))
 		x.sendBody(o, part{status: http.StatusPartialContent, off: one.First, n: n})
 	}
+}
+
+// farAhead tells whether a range begins so far beyond what has come of a body that
+// is not stored that it is better asked for by itself, once.
+func (x *exchange) farAhead(o *cachestore.Object, first int64) bool {
+	arrived, passing := o.Passing()
+	return passing && !x.wentAlone && first > arrived+largeBytes
 }
 
 // head puts the stored fields and ours into the response.
@@ -143,14 +152,12 @@ func (x *exchange) sendBody(o *cachestore.Object, p part) {
 // refetchGone answers from the upstream when an object left the store between
 // look-up and reading.
 func (x *exchange) refetchGone() {
-	if x.record.Tier == tierOrigin {
+	if x.wentAlone {
 		x.fail(failure{status: http.StatusServiceUnavailable, reason: "store-churn", text: "The response left the store before it could be sent; try again."})
 		return
 	}
 	clear(x.w.Header())
-	e := errandFor(x, nil, httpcache.Decision{}, httpcache.FwdMiss)
-	x.record.Tier = tierOrigin
-	x.goAlone(e)
+	x.goAlone(errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss}))
 }
 
 const (
@@ -169,6 +176,7 @@ func tierOf(o *cachestore.Object) string {
 // copyFrom sends what the reader gives, and flushes whenever it would have to wait
 // for more: a follower of a fill gets every byte as it arrives.
 func (x *exchange) copyFrom(reader *cachestore.Reader) error {
+	defer x.unpace()
 	for {
 		if !reader.Ready() {
 			x.flush()
@@ -177,10 +185,8 @@ func (x *exchange) copyFrom(reader *cachestore.Reader) error {
 		if err != nil {
 			return ignoreEOF(err)
 		}
-		n, err := x.w.Write(piece)
-		x.record.BodyBytes += int64(n)
-		if err != nil {
-			return errClient
+		if err := x.send(piece); err != nil {
+			return err
 		}
 	}
 }
@@ -191,15 +197,8 @@ func (x *exchange) bodyEnded(o *cachestore.Object, reader *cachestore.Reader, p 
 	if errors.Is(err, cachestore.ErrDetached) {
 		err = x.goOn(o, reader.Offset(), p)
 	}
-	if err == nil {
-		return
-	}
-	x.record.Aborted = true
-	switch {
-	case errors.Is(err, errClient) || x.ctx.Err() != nil:
-		x.record.Reason = "client-left"
-	default:
-		x.record.UpstreamError = "body-incomplete"
+	if err != nil {
+		x.cut(err)
 	}
 }
 

@@ -403,7 +403,7 @@ func TestGoneBeforeReading(t *testing.T) {
 		if fault := x.admit(); fault != nil {
 			t.Fatal(fault)
 		}
-		found, _, d := x.look(x.now)
+		found, d := x.look(x.now)
 		r.store.Remove(x.key)
 		x.answer(found, reply{result: ResultHit, status: hitStatus(d, ""), age: d.Age})
 		r.handler.end(x)

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"time"
 
@@ -21,32 +20,30 @@ type errand struct {
 	target     httpcache.Target
 	key        httpcache.Key
 	clientHost string
-	header     http.Header        // of the client's request, only read
-	client     string             // address, for X-Forwarded-For
-	proto      string             // of the client's request
-	stale      *cachestore.Object // to be validated, nil for none
-	onError    bool               // stale may be served if the upstream fails
-	age        time.Duration      // of stale
-	ttl        time.Duration      // of stale
-	forward    httpcache.Forward  // why the upstream is asked
-}
+	header     http.Header // of the client's request, only read
+	client     string      // address, for X-Forwarded-For
+	proto      string      // of the client's request
+	forward    httpcache.Forward
 
-// largeBytes is the length from which a body that is not stored is too long to be
-// fetched whole for a client that wants a part.
-const largeBytes = 4 << 20
+	held     *cachestore.Object // the stored response that the request matches, nil for none
+	validate bool               // ask whether held is still good
+	onError  bool               // held may be served if the upstream fails
+	asked    int64              // the invalidations there had been when the upstream was asked
+}
 
 // landing is how an errand ended: an object that others may share, or a response
 // that is only for the request which led.
 type landing struct {
-	private     *origin.Response // for the leader only, who must close it
-	object      *cachestore.Object
-	anchor      *anchor     // keeps the first bytes of object, if it is not stored, until all who wait read it
-	withheld    http.Header // fields of the response that only its leader may have
-	found       bool        // object was in the store already when the flight began
-	stored      bool        // object is kept beyond those who ask for it now
-	revalidated bool        // object is the stale one, confirmed
-	fallback    bool        // object is the stale one, because the upstream failed
-	refusal     httpcache.Refusal
+	private  *origin.Response // for the leader only, who must close it
+	reason   string           // why it is not stored
+	object   *cachestore.Object
+	anchor   *anchor     // keeps the first bytes of object until all who wait read it
+	withheld http.Header // fields of the response that only its leader may have
+
+	found       bool // object was in the store already when the flight began
+	stored      bool // object is kept beyond those who ask for it now
+	revalidated bool // object is the one held, confirmed
+	fallback    bool // object is the one held, because the upstream failed
 
 	upstream string
 	status   int           // the upstream's, 0 if it gave none
@@ -61,23 +58,32 @@ func (l *landing) dispose() {
 	}
 }
 
-// errandFor is the errand of an exchange whose request the law answered with d.
-func errandFor(x *exchange, stale *cachestore.Object, d httpcache.Decision, forward httpcache.Forward) *errand {
+// errandFor is the errand of an exchange whose request the law answered with d,
+// about held.
+func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *errand {
 	e := &errand{
-		h: x.h, site: x.site, req: httpcache.NewRequest(x.r), target: x.target, key: x.key,
-		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forward: forward,
-		stale: stale, onError: d.StaleIfError, age: d.Age, ttl: d.TTL,
+		h: x.h, site: x.site, target: x.target, key: x.key,
+		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forward: d.Reason.Forward(),
+		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
 	}
+	r := x.r
+	if e.validate && r.Method == http.MethodHead {
+		// A validation asks by GET: what it brings, if not a 304, is the whole.
+		r = r.WithContext(x.ctx)
+		r.Method = http.MethodGet
+	}
+	e.req = httpcache.NewRequest(r)
 	if x.record.Client.IsValid() {
 		e.client = x.record.Client.String()
 	}
 	return e
 }
 
-// flight names the flight that e may share.
-func (e *errand) flight() flightKey {
-	names, _ := e.h.vary.get(e.key)
-	return flightKey{key: e.key, variant: httpcache.VariantOf(names, e.req)}
+// flight names the flight that a request may share, as far as its selecting fields
+// are known.
+func (h *Handler) flight(key httpcache.Key, req *httpcache.Request) flightKey {
+	names, _ := h.vary.get(key)
+	return flightKey{key: key, variant: httpcache.VariantOf(names, req)}
 }
 
 // lead is what one errand does for all who wait: it looks in the store again,
@@ -91,16 +97,26 @@ func (e *errand) lead(ctx context.Context) (*landing, error) {
 			return &landing{object: best, found: true}, nil
 		}
 	}
-	return e.ask(ctx, true), nil
+	return e.ask(ctx, forAll), nil
 }
 
-// ask asks the upstream. shared says that the response should suit everybody: then
-// the client's conditions and ranges are left out.
-func (e *errand) ask(ctx context.Context, shared bool) *landing {
-	// The response outlives ctx: a fill goes on when those who asked have left.
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
+// audience is whom a response is asked for.
+type audience bool
+
+const (
+	forAll audience = true  // the client's conditions and ranges are left out
+	forOne audience = false // they are passed on
+)
+
+// ask asks the upstream. Until the response's head has come ctx ends it; what
+// follows then ends with the body, and at the latest with the handler.
+func (e *errand) ask(ctx context.Context, whom audience) *landing {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	withHandler := context.AfterFunc(e.h.life, cancel)
+	end := func() { withHandler(); cancel() }
 	headOnly := context.AfterFunc(ctx, end)
-	response, err := e.site.Origin.Fetch(life, e.request(shared))
+	e.asked = e.h.moments.Load()
+	response, err := e.site.Origin.Fetch(life, e.request(whom))
 	headOnly()
 	if err != nil {
 		end()
@@ -108,152 +124,61 @@ func (e *errand) ask(ctx context.Context, shared bool) *landing {
 	}
 	response.Body = &endingBody{ReadCloser: response.Body, end: end}
 	land := &landing{upstream: response.Upstream, status: response.Status, took: response.ResponseTime.Sub(response.RequestTime)}
-	e.receive(land, response, life, end)
-	return land
-}
-
-// receive decides what becomes of the upstream's response.
-func (e *errand) receive(land *landing, response *origin.Response, life context.Context, end context.CancelFunc) {
-	meta := httpcache.Response{
-		Status: response.Status, Header: response.Header, ContentLength: response.ContentLength,
-		RequestTime: response.RequestTime, ResponseTime: response.ResponseTime,
+	if e.receive(land, response, life) {
+		return land
 	}
-	switch {
-	case e.stale != nil && response.Status == http.StatusNotModified:
-		_ = response.Body.Close()
-		if !e.confirm(land, meta) {
-			// The 304 speaks of something else than what is stored.
-			e.stale = nil
-			*land = *e.ask(context.WithoutCancel(life), true)
-		}
-		return
-	case e.stale != nil && e.onError && response.Status >= 500:
-		_ = response.Body.Close()
-		land.object, land.fallback = e.stale, true
-		return
-	}
-	stored, refusal := httpcache.NewStored(e.site.Rules, e.req, meta)
-	if refusal != 0 {
-		land.refusal = refusal
-		if !refusal.OfRequest() && e.speaksOfAll(response.Status) {
-			e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
-		}
-		land.private = response
-		return
-	}
-	land.withheld = httpcache.Withheld(e.site.Rules, meta)
-	e.store(land, stored, response, life, end)
-}
-
-// speaksOfAll tells whether a response that may not be stored says something of
-// the resource, and not just of this request's method, condition or range, or of a
-// bad moment of the upstream.
-func (e *errand) speaksOfAll(status int) bool {
-	return e.req.Method() == http.MethodGet && status != http.StatusPartialContent &&
-		status != http.StatusNotModified && status < 500
-}
-
-// confirm freshens the stale response by a 304. False means that the 304 does not
-// speak of it, and the whole has to be fetched.
-func (e *errand) confirm(land *landing, meta httpcache.Response) bool {
-	fresh, ok := httpcache.Freshen(e.site.Rules, e.stale.Stored(), meta)
-	if !ok {
-		return false
-	}
-	land.object, land.revalidated, land.stored = e.h.store.Freshen(e.stale, fresh), true, true
-	return true
-}
-
-// store begins the fill and brings the body in the background.
-func (e *errand) store(land *landing, stored *httpcache.Stored, response *origin.Response, life context.Context, end context.CancelFunc) {
-	e.h.vary.set(e.key, stored.Vary())
-	if stored.Lifetime() > 0 {
-		e.h.unshareable.forget(e.key)
-	} else {
-		// Kept, but each request needs a validation of its own.
-		e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
-	}
-	fill := e.h.store.Begin(cachestore.Beginning{
-		Key: e.key, Stored: stored, Length: response.ContentLength, MaxBytes: e.site.MaxObjectBytes,
-		Label: cachestore.Label{Site: e.site.Name, URL: e.url()},
-	})
-	land.object, land.stored = fill.Object(), fill.Stored()
-	if !land.stored {
-		land.anchor = dropAnchor(land.object)
-	}
-	if !land.stored && response.ContentLength > largeBytes {
-		// Whoever comes later should be able to ask for a part of it.
-		e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
-	}
-	e.h.background.Go(func() {
-		stop := context.AfterFunc(e.h.life, end)
-		defer stop()
-		defer end()
-		err := fill.Copy(life, response.Body)
-		_ = response.Body.Close()
-		if err != nil {
-			e.h.log.Debug("a body did not come whole", "url", e.url(), "upstream", land.upstream, "error", err)
-		}
-	})
+	// What is held has nothing to do with the answer: the whole, without validators.
+	_ = response.Body.Close()
+	e.held, e.validate = nil, false
+	return e.ask(ctx, forAll)
 }
 
 // failed turns an error of the upstream into a landing: the stale response where
 // it may be served, else the trouble.
 func (e *errand) failed(err error) *landing {
 	trouble := asTrouble(err)
-	if e.stale != nil && e.onError {
-		return &landing{object: e.stale, fallback: true, trouble: trouble, upstream: trouble.Upstream}
+	land := &landing{trouble: trouble, upstream: trouble.Upstream}
+	if e.held != nil && e.onError {
+		land.object, land.fallback = e.held, true
 	}
-	return &landing{trouble: trouble, upstream: trouble.Upstream}
+	return land
 }
 
 // request is what the upstream is asked.
-func (e *errand) request(shared bool) *origin.Request {
+func (e *errand) request(whom audience) *origin.Request {
 	h := e.forwardHeader()
 	method := e.req.Method()
-	if shared {
-		httpcache.ClearConditionals(h)
-		encodings := httpcache.NormalAcceptEncoding(e.header["Accept-Encoding"])
-		if h.Del("Accept-Encoding"); encodings != "" {
-			h.Set("Accept-Encoding", encodings)
-		}
+	// What is asked for has to be what the key says, whoever it is for.
+	encodings := httpcache.NormalAcceptEncoding(h["Accept-Encoding"])
+	if h.Del("Accept-Encoding"); encodings != "" {
+		h.Set("Accept-Encoding", encodings)
 	}
-	if e.stale != nil {
+	dropUnkeyed(h)
+	if whom == forAll || e.validate {
 		httpcache.ClearConditionals(h)
-		httpcache.SetValidators(h, e.stale.Stored())
-		method = http.MethodGet
 	}
+	if e.validate {
+		httpcache.SetValidators(h, e.held.Stored())
+	}
+	e.site.Request.apply(h)
 	return &origin.Request{
 		Method: method, Path: e.target.Path, Query: e.target.Query,
 		SiteHost: e.target.Host, ClientHost: e.clientHost, Header: h,
 	}
 }
 
-// forwardHeader is the client's header as the upstream may see it.
+// forwardHeader is the client's header as any upstream may see it: without what a
+// client says of itself and its way here, with what we know of both.
 func (e *errand) forwardHeader() http.Header {
 	h := httpcache.ForwardHeader(e.header)
-	// What a client says of itself here is not to be believed.
-	h.Del("Forwarded")
-	h.Del("X-Real-Ip")
+	dropUntrusted(h)
 	h.Set("X-Forwarded-Host", e.target.Host)
 	h.Set("X-Forwarded-Proto", e.target.Scheme)
-	if h.Del("X-Forwarded-For"); e.client != "" {
+	if e.client != "" {
 		h.Set("X-Forwarded-For", e.client)
 	}
 	addVia(h, e.proto)
-	e.site.Request.apply(h)
 	return h
-}
-
-// endingBody ends the fetch's context when it is closed.
-type endingBody struct {
-	io.ReadCloser
-	end context.CancelFunc
-}
-
-func (b *endingBody) Close() error {
-	defer b.end()
-	return b.ReadCloser.Close()
 }
 
 // url is the target URI, for people.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"perigee/cachestore"
 	"perigee/httpcache"
 )
@@ -31,18 +33,24 @@ type exchange struct {
 	key    httpcache.Key
 	req    httpcache.Request
 
-	objects  [4]*cachestore.Object // room for what the store has under key
-	reader   cachestore.Reader
-	anchor   *anchor   // that waits for this exchange to begin reading
-	values   [3]string // room for the values of fields of ours
-	record   Record
-	headSent bool
+	objects   [4]*cachestore.Object // room for what the store has under key
+	reader    cachestore.Reader
+	anchor    *anchor   // that waits for this exchange to begin reading
+	values    [3]string // room for the values of fields of ours
+	record    Record
+	headSent  bool
+	paced     bool // the client has a deadline
+	wentAlone bool // a fetch of this request's own was made
 }
 
 // serve takes the request through the steps, in order.
 func (x *exchange) serve() {
-	if x.r.URL.Path == HealthPath {
+	switch {
+	case x.r.URL.Path == HealthPath:
 		x.answerHealth()
+		return
+	case x.r.Method == http.MethodOptions && x.r.RequestURI == "*":
+		x.answerServerOptions()
 		return
 	}
 	if fault := x.admit(); fault != nil {
@@ -98,7 +106,11 @@ func (x *exchange) aim() *failure {
 	if !ok {
 		return &failure{status: http.StatusBadRequest, reason: "bad-path", text: "The path of the request is malformed."}
 	}
-	x.target = httpcache.Target{Scheme: x.record.Scheme, Host: x.site.host(x.host), Path: path, Query: x.r.URL.RawQuery}
+	query, ok := httpcache.NormalQuery(x.r.URL.RawQuery)
+	if !ok || x.r.URL.Fragment != "" {
+		return &failure{status: http.StatusBadRequest, reason: "bad-query", text: "The query of the request is malformed."}
+	}
+	x.target = httpcache.Target{Scheme: x.record.Scheme, Host: x.site.host(x.host), Path: path, Query: query}
 	x.key = x.target.Key()
 	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
 	x.req.Reset(x.r)
@@ -134,7 +146,7 @@ func (x *exchange) passes() bool {
 	switch {
 	case x.r.Method != http.MethodGet && x.r.Method != http.MethodHead:
 		x.record.Reason = "method"
-	case x.r.Header.Get("Upgrade") != "":
+	case x.upgrade() != "":
 		x.record.Reason = "upgrade"
 	case x.r.ContentLength != 0:
 		x.record.Reason = "request-body"
@@ -144,38 +156,44 @@ func (x *exchange) passes() bool {
 	return true
 }
 
-// look asks the store and the law what may be done now. found is the stored
-// response that the decision is about, nil if none matches; variants tells whether
-// there are others.
-func (x *exchange) look(now time.Time) (found *cachestore.Object, variants bool, d httpcache.Decision) {
-	objects := x.h.store.Get(x.key, x.objects[:0])
-	var stored *httpcache.Stored
-	if best, ok := httpcache.Select(&x.req, objects); ok {
-		found, stored = best, best.Stored()
+// upgrade is the protocol that the client asks to change to, "" for none. The
+// field counts only where Connection lists it (RFC 9110 §7.8). HTTP/2 in clear is
+// not passed on: it would be a tunnel to the upstream past everything here.
+func (x *exchange) upgrade() string {
+	protocol := x.r.Header.Get("Upgrade")
+	if protocol == "" || x.r.ProtoMajor != 1 || x.r.ProtoMinor == 0 || strings.Contains(strings.ToLower(protocol), "h2c") ||
+		!httpguts.HeaderValuesContainsToken(x.r.Header["Connection"], "upgrade") {
+		return ""
 	}
-	return found, len(objects) > 0, httpcache.Decide(x.site.Rules, &x.req, stored, now)
+	return protocol
+}
+
+// look asks the store and the law what may be done now. found is the stored
+// response that the decision is about, nil if none matches.
+func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.Decision) {
+	objects := x.h.store.Get(x.key, x.objects[:0])
+	if best, ok := httpcache.Select(&x.req, objects); ok {
+		return best, httpcache.Decide(x.site.Rules, &x.req, best.Stored(), now)
+	}
+	if len(objects) > 0 {
+		// Stored for other selecting fields: the law names that.
+		return nil, httpcache.Decide(x.site.Rules, &x.req, objects[0].Stored(), now)
+	}
+	return nil, httpcache.Decide(x.site.Rules, &x.req, nil, now)
 }
 
 // fromCache answers a request that the cache may answer.
 func (x *exchange) fromCache() {
-	found, variants, d := x.look(x.now)
+	found, d := x.look(x.now)
 	x.record.Reason = d.Reason.String()
 	switch d.Action {
 	case httpcache.Serve:
 		x.answer(found, reply{result: ResultHit, status: hitStatus(d, ""), age: d.Age})
 	case httpcache.ServeStale:
-		x.refreshLater(found)
+		x.refreshLater(found, d)
 		x.answer(found, reply{result: ResultStale, status: hitStatus(d, d.Reason.String()), age: d.Age})
-	case httpcache.Validate:
-		x.fetch(errandFor(x, found, d, httpcache.FwdStale))
-	case httpcache.Fetch:
-		forward := httpcache.FwdMiss
-		if variants && found == nil {
-			forward = httpcache.FwdVaryMiss
-		} else if found != nil {
-			forward = httpcache.FwdRequest
-		}
-		x.fetch(errandFor(x, nil, d, forward))
+	case httpcache.Validate, httpcache.Fetch:
+		x.fetch(errandFor(x, found, d))
 	case httpcache.Refuse:
 		x.fail(failure{status: http.StatusGatewayTimeout, reason: d.Reason.String(), text: "The request asked for a stored response only, and none may be served."})
 	}
@@ -205,7 +223,16 @@ func (x *exchange) answerHealth() {
 	if x.h.draining.Load() {
 		status, body = http.StatusServiceUnavailable, "draining\n"
 	}
+	x.w.Header()[httpcache.CacheControlField] = noStore
 	x.plainText(status, "load="+itoa(x.h.inFlight.Load())+"\n"+body)
+}
+
+// answerServerOptions answers for the server as a whole (RFC 9110 §9.3.7).
+func (x *exchange) answerServerOptions() {
+	x.record.Reason = "options"
+	x.w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	x.w.Header().Set("Content-Length", "0")
+	x.writeHead(http.StatusOK)
 }
 
 // clientAddr is the address of the connection's other end.

@@ -2,6 +2,11 @@ package edge
 
 import (
 	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"perigee/httpcache"
 	"perigee/origin"
@@ -48,8 +53,10 @@ func (x *exchange) upstreamFailed(e *errand, trouble *origin.Error) {
 		return
 	}
 	x.record.UpstreamError, x.record.Upstream = trouble.Kind.String(), trouble.Upstream
-	x.h.log.Warn("the upstream gave no response", "site", x.site.Name, "url", e.url(),
-		"kind", trouble.Kind.String(), "error", trouble.Error())
+	x.h.complaints.about(func(unsaid int64) {
+		x.h.log.Warn("the upstream gave no response", "site", x.site.Name, "url", e.url(),
+			"kind", trouble.Kind.String(), "error", trouble.Error(), "unsaid", unsaid)
+	})
 	f := failure{
 		status: trouble.Status(), reason: trouble.Kind.String(), forward: e.forward,
 		text: "The server behind this one gave no usable answer (" + trouble.Kind.String() + ").",
@@ -58,4 +65,18 @@ func (x *exchange) upstreamFailed(e *errand, trouble *origin.Error) {
 		f.retryAfter = "1"
 	}
 	x.fail(f)
+}
+
+// complaints keeps an upstream's trouble from filling the node's own log: the
+// first ten are said, then one a second. The access log has them all.
+type complaints struct {
+	once   sync.Once
+	some   rate.Sometimes
+	unsaid atomic.Int64 // since the last one
+}
+
+func (c *complaints) about(say func(unsaid int64)) {
+	c.once.Do(func() { c.some = rate.Sometimes{First: 10, Interval: time.Second} })
+	c.unsaid.Add(1)
+	c.some.Do(func() { say(c.unsaid.Swap(0) - 1) })
 }

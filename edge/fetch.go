@@ -18,7 +18,7 @@ const maxRounds = 2
 // a herd never queues behind what cannot be shared.
 func (x *exchange) fetch(e *errand) {
 	for round := 0; round < maxRounds && !x.alone(e); round++ {
-		land, led, err := x.h.flights.Do(x.ctx, e.flight(), e.lead)
+		land, led, err := x.h.flights.Do(x.ctx, x.h.flight(e.key, e.req), e.lead)
 		if err != nil {
 			x.interrupted(e, err)
 			return
@@ -36,7 +36,8 @@ func (x *exchange) fetch(e *errand) {
 // goAlone answers with what the upstream gives to this request alone.
 func (x *exchange) goAlone(e *errand) {
 	x.weigh()
-	land := e.ask(x.ctx, false)
+	x.wentAlone = true
+	land := e.ask(x.ctx, forOne)
 	x.take(land)
 	x.deliver(e, land, true)
 }
@@ -56,7 +57,7 @@ func (x *exchange) weigh() {
 // alone tells whether a request should not wait for others: what it wants cannot
 // be shared, or was not when it was asked for last.
 func (x *exchange) alone(e *errand) bool {
-	if x.r.Method == http.MethodHead && e.stale == nil {
+	if x.r.Method == http.MethodHead && !e.validate {
 		return true
 	}
 	until, ok := x.h.unshareable.get(x.key)
@@ -87,8 +88,6 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 		x.record.UpstreamError = land.trouble.Kind.String()
 	}
 	switch {
-	case mine && x.wantsPartOf(land):
-		x.goAlone(e)
 	case land.object != nil:
 		x.record.Stored = mine && land.stored && !land.revalidated
 		re := x.replyFor(e, land)
@@ -99,20 +98,9 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 	case land.trouble != nil:
 		x.upstreamFailed(e, land.trouble)
 	default:
-		x.record.Reason = land.refusal.String()
-		x.relay(land.private, ResultMiss, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: land.status, Detail: land.refusal.String()})
+		x.record.Reason = land.reason
+		x.relay(land.private, ResultMiss, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: land.status, Detail: land.reason})
 	}
-}
-
-// wantsPartOf tells whether a long body has begun to arrive that will not be
-// stored, for a client that wants only a part of it: then that part is asked for,
-// and the fill ends for want of readers.
-func (x *exchange) wantsPartOf(land *landing) bool {
-	if land.object == nil || land.stored || land.found || land.fallback || !x.req.Ranged() {
-		return false
-	}
-	size, known := land.object.Size()
-	return known && size > largeBytes && land.status == http.StatusOK && land.object.Filling()
 }
 
 // replyFor describes an answer from an object that an errand brought.
@@ -164,17 +152,20 @@ const statusClientLeft = 499
 // refreshLater validates a stale response that was served at once, in the
 // background: once for any number of requests, and not at all when too many
 // refreshes run already.
-func (x *exchange) refreshLater(stale *cachestore.Object) {
+func (x *exchange) refreshLater(stale *cachestore.Object, d httpcache.Decision) {
+	h, flight := x.h, x.h.flight(x.key, &x.req)
+	if h.flights.Waiting(flight) > 0 {
+		return
+	}
 	select {
-	case x.h.refreshes <- struct{}{}:
+	case h.refreshes <- struct{}{}:
 	default:
 		return
 	}
-	e := errandFor(x, stale, httpcache.Decision{}, httpcache.FwdStale)
-	h := x.h
-	h.background.Go(func() {
+	e := errandFor(x, stale, d)
+	h.inBackground(func() {
 		defer func() { <-h.refreshes }()
-		land, led, err := h.flights.Do(h.life, e.flight(), e.lead)
+		land, led, err := h.flights.Do(h.life, flight, e.lead)
 		if err != nil {
 			return
 		}

@@ -56,9 +56,12 @@ type Handler struct {
 	flights     origin.Flights[flightKey, *landing]
 	unshareable memory[time.Time] // until when
 	vary        memory[[]string]  // the selecting fields last seen
-	refreshes   chan struct{}     // a place for each background refresh
-	background  sync.WaitGroup    // fills and refreshes
-	life        context.Context   // ends when Close gives up waiting for them
+	invalidated memory[int64]     // by which of all invalidations
+	moments     atomic.Int64      // counts them
+	complaints  complaints
+	refreshes   chan struct{}   // a place for each background refresh
+	background  sync.WaitGroup  // fills and refreshes
+	life        context.Context // ends when Close gives up waiting for them
 	endLife     context.CancelFunc
 }
 
@@ -105,13 +108,14 @@ func (h *Handler) Panics() int64 { return h.panics.Load() }
 // InFlight is how many requests are being answered.
 func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
 
-// Close waits for fills and background refreshes until ctx ends, then ends them.
-// No request may be under way.
+// Close waits for fetches, fills and background refreshes until ctx ends, then
+// ends them. No request may be under way.
 func (h *Handler) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
+		defer close(done)
+		h.flights.Close() // first: a flight may begin a fill
 		h.background.Wait()
-		close(done)
 	}()
 	select {
 	case <-done:
@@ -120,6 +124,19 @@ func (h *Handler) Close(ctx context.Context) error {
 	h.endLife()
 	<-done
 	return ctx.Err()
+}
+
+// inBackground runs a task that no request waits for. A panic costs that task only.
+func (h *Handler) inBackground(task func()) {
+	h.background.Go(func() {
+		defer func() {
+			if fault := recover(); fault != nil {
+				h.panics.Add(1)
+				h.log.Error("a background task ended in a panic; please report it", "panic", fault, "stack", string(debug.Stack()))
+			}
+		}()
+		task()
+	})
 }
 
 // ServeHTTP answers one request: docs/life-of-a-request.md follows it.
@@ -189,9 +206,6 @@ func (x *exchange) sent(status int) {
 	x.record.Status = status
 	x.record.FirstByte = time.Since(x.record.Time)
 }
-
-// since is how long ago t was.
-func since(t time.Time) time.Duration { return time.Since(t) }
 
 // clock is the time now, for what takes longer than a request's first look.
 func clock() time.Time { return time.Now() }

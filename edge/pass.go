@@ -13,12 +13,16 @@ import (
 // pass sends the request straight to the upstream and its response straight back.
 // A response that is no error tells what it made invalid (RFC 9111 §4.4).
 func (x *exchange) pass() {
-	e := errandFor(x, nil, httpcache.Decision{}, x.passForward())
-	request := e.request(false)
-	request.Body, request.ContentLength = x.r.Body, x.r.ContentLength
-	if upgrade := x.r.Header.Get("Upgrade"); upgrade != "" && x.r.ProtoMajor == 1 {
+	e := errandFor(x, nil, httpcache.Decision{})
+	e.forward = x.passForward()
+	request := &origin.Request{
+		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.target.Host, ClientHost: x.host,
+		Header: e.forwardHeader(), Body: x.r.Body, ContentLength: x.r.ContentLength,
+	}
+	x.site.Request.apply(request.Header)
+	if protocol := x.upgrade(); protocol != "" {
 		request.Header.Set("Connection", "Upgrade")
-		request.Header.Set("Upgrade", upgrade)
+		request.Header.Set("Upgrade", protocol)
 	}
 	response, err := x.site.Origin.Fetch(x.ctx, request)
 	if err != nil {
@@ -28,7 +32,7 @@ func (x *exchange) pass() {
 	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
 	x.invalidate(response)
 	if response.Status == http.StatusSwitchingProtocols {
-		x.upgrade(response)
+		x.switchProtocols(response)
 		return
 	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
@@ -60,25 +64,38 @@ func (x *exchange) passFailed(e *errand, err error) {
 	x.upstreamFailed(e, asTrouble(err))
 }
 
-// invalidate forgets what the response to an unsafe request made invalid.
+// invalidate forgets what the response to an unsafe request made invalid: the
+// target, and what Location and Content-Location name on this site.
 func (x *exchange) invalidate(response *origin.Response) {
 	meta := httpcache.Response{Status: response.Status, Header: response.Header}
-	for _, u := range httpcache.Invalidates(&x.req, meta) {
+	others := httpcache.Invalidates(&x.req, meta)
+	if len(others) == 0 {
+		return
+	}
+	x.forget(x.target)
+	for _, u := range others {
 		host, ok := httpcache.CanonicalHost(u.Host)
 		path, fine := httpcache.NormalPath(u.EscapedPath())
-		if !ok || !fine || x.h.sites.Load().Match(host) != x.site {
-			continue
-		}
-		for _, scheme := range []string{"http", "https"} {
-			target := httpcache.Target{Scheme: scheme, Host: x.site.host(host), Path: path, Query: u.RawQuery}
-			x.h.store.Remove(target.Key())
+		site := x.h.sites.Load().Match(host)
+		if ok && fine && site != nil && site.Name == x.site.Name {
+			x.forget(httpcache.Target{Host: site.host(host), Path: path, Query: u.RawQuery})
 		}
 	}
 }
 
-// upgrade joins the client's connection and the upstream's after a 101, until
+// forget removes what is stored for a target, in clear and over TLS. What is being
+// fetched at this moment will not be stored either.
+func (x *exchange) forget(target httpcache.Target) {
+	for _, target.Scheme = range []string{"http", "https"} {
+		key := target.Key()
+		x.h.invalidated.set(key, x.h.moments.Add(1))
+		x.h.store.Remove(key)
+	}
+}
+
+// switchProtocols joins the client's connection and the upstream's after a 101, until
 // either side ends (RFC 9110 §7.8).
-func (x *exchange) upgrade(response *origin.Response) {
+func (x *exchange) switchProtocols(response *origin.Response) {
 	defer response.Body.Close()
 	far, ok := response.Body.(io.ReadWriteCloser)
 	hijacker, can := x.w.(http.Hijacker)

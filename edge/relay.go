@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -21,6 +20,7 @@ var relayBuffers = sync.Pool{New: func() any { return new([relayBytes]byte) }}
 var (
 	errClient      = errors.New("the client left")
 	errNoValidator = errors.New("no strong validator to go on with")
+	errOtherRest   = errors.New("the upstream did not give the rest of the same representation")
 )
 
 // relay sends a response that is nobody else's.
@@ -39,13 +39,18 @@ func (x *exchange) relay(response *origin.Response, result Result, status httpca
 		return
 	}
 	if err := x.copyBody(response.Body, response.ContentLength < 0); err != nil {
-		x.record.Aborted = true
-		if errors.Is(err, errClient) || x.ctx.Err() != nil {
-			x.record.Reason = "client-left"
-		} else {
-			x.record.UpstreamError = "body-incomplete"
-		}
+		x.cut(err)
 	}
+}
+
+// cut ends a response so that the client can see that it is not whole.
+func (x *exchange) cut(err error) {
+	x.record.Aborted = true
+	if errors.Is(err, errClient) || x.ctx.Err() != nil {
+		x.record.Reason = "client-left"
+		return
+	}
+	x.record.UpstreamError = "body-incomplete"
 }
 
 func bodyAllowed(status int) bool {
@@ -65,13 +70,12 @@ func (x *exchange) copyBody(r io.Reader, live bool) error {
 		stop := context.AfterFunc(x.ctx, body.end)
 		defer stop()
 	}
+	defer x.unpace()
 	for {
 		n, err := r.Read(buf[:])
 		if n > 0 {
-			written, werr := x.w.Write(buf[:n])
-			x.record.BodyBytes += int64(written)
-			if werr != nil {
-				return errClient
+			if err := x.send(buf[:n]); err != nil {
+				return err
 			}
 			if n < len(buf) && err == nil {
 				x.flush()
@@ -96,38 +100,34 @@ func ignoreEOF(err error) error {
 // response is cut.
 func (x *exchange) goOn(o *cachestore.Object, off int64, p part) error {
 	validator := o.Stored().StrongValidator()
-	if validator == "" {
+	size, known := o.Size()
+	if validator == "" || !known {
 		return errNoValidator
 	}
-	last := ""
+	rest := httpcache.ByteRange{First: off, Last: size - 1}
 	if p.n >= 0 {
-		last = itoa(p.off + p.n - 1)
+		rest.Last = p.off + p.n - 1
 	}
-	e := errandFor(x, nil, httpcache.Decision{}, httpcache.FwdPartial)
-	request := e.request(true)
-	request.Header.Set("Range", "bytes="+itoa(off)+"-"+last)
+	e := errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss})
+	request := e.request(forAll)
+	request.Header.Set("Range", "bytes="+itoa(rest.First)+"-"+itoa(rest.Last))
 	request.Header.Set("If-Range", validator)
 	response, err := x.site.Origin.Fetch(x.ctx, request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if err := sameRest(response, validator, off); err != nil {
+	if response.Status != http.StatusPartialContent ||
+		response.Header.Get(httpcache.ContentRangeField) != httpcache.ContentRange(rest, size) ||
+		validator[0] == '"' && response.Header.Get(httpcache.ETagField) != validator {
+		return errOtherRest
+	}
+	before := x.record.BodyBytes
+	if err := x.copyBody(response.Body, false); err != nil {
 		return err
 	}
-	return x.copyBody(response.Body, false)
-}
-
-// sameRest checks that a response is the part from off of the representation that
-// validator names.
-func sameRest(response *origin.Response, validator string, off int64) error {
-	var first int64
-	_, err := fmt.Sscanf(response.Header.Get("Content-Range"), "bytes %d-", &first)
-	if response.Status != http.StatusPartialContent || err != nil || first != off {
-		return fmt.Errorf("%w: the upstream answered %d instead of the rest", cachestore.ErrDetached, response.Status)
-	}
-	if validator[0] == '"' && response.Header.Get("Etag") != validator {
-		return fmt.Errorf("%w: the upstream has another version now", cachestore.ErrDetached)
+	if x.record.BodyBytes-before != rest.Length() {
+		return errOtherRest
 	}
 	return nil
 }

@@ -13,6 +13,9 @@ type Site struct {
 	Rules   *httpcache.Rules
 	Origin  origin.Fetcher
 
+	// KeyByHost makes keys with the host that was asked for, since the upstream is
+	// sent that host too. Aliases then share nothing.
+	KeyByHost bool
 	// MaxObjectBytes is the longest body to store; 0 = the store's own bound.
 	MaxObjectBytes int64
 	// ClearOnly refuses requests that come over TLS, on another site's certificate.
@@ -29,7 +32,7 @@ const CatchAll = "*"
 
 // host is the canonical host of the site for a request that asked for asked.
 func (s *Site) host(asked string) string {
-	if s.Name == CatchAll {
+	if s.Name == CatchAll || s.KeyByHost {
 		return asked
 	}
 	return s.Name

@@ -22,6 +22,34 @@ func NormalPath(escaped string) (string, bool) {
 	return escaped, true
 }
 
+// NormalQuery returns the form of a query that is keyed and sent to the origin.
+// Unlike a path it is left as it is, since only the origin knows what its
+// characters mean, but for bytes beyond ASCII, which are encoded. ok is false for
+// control characters, spaces and "#", which no query may hold.
+func NormalQuery(raw string) (string, bool) {
+	beyond := 0
+	for i := range len(raw) {
+		switch c := raw[i]; {
+		case c <= ' ' || c == 0x7f || c == '#':
+			return "", false
+		case c > 0x7f:
+			beyond++
+		}
+	}
+	if beyond == 0 {
+		return raw, true
+	}
+	out := make([]byte, 0, len(raw)+2*beyond)
+	for i := range len(raw) {
+		if c := raw[i]; c > 0x7f {
+			out = append(out, '%', upperHex[c>>4], upperHex[c&15])
+		} else {
+			out = append(out, c)
+		}
+	}
+	return string(out), true
+}
+
 func rewritePath(escaped string) (string, bool) {
 	decoded, ok := decodeUnreserved(escaped)
 	if !ok {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"runtime"
@@ -32,15 +31,16 @@ type node struct {
 	stdout io.Writer
 	failed chan error // a part that ended although nobody stopped it
 
-	store     *cachestore.Store
-	handler   *edge.Handler
-	listeners *listener.Set
-	certs     listener.Certificates
-	admin     *admin.Server // nil if the operator's listener is off
-	adminAddr net.Addr
-	up        atomic.Bool // the listeners are open
-	draining  atomic.Bool
-	records   recorder
+	store      *cachestore.Store
+	handler    *edge.Handler
+	listeners  *listener.Set
+	certs      listener.Certificates
+	admin      *admin.Server // nil if the operator's listener is off
+	adminAddr  net.Addr
+	up         atomic.Bool // the listeners are open
+	draining   atomic.Bool
+	records    recorder
+	lostBefore atomic.Uint64 // lines that access logs dropped which are closed now
 
 	// change guards what a reload replaces: one at a time.
 	change sync.Mutex
@@ -70,9 +70,6 @@ func start(conf *config.Node, load func() (*config.Node, error), stdout, stderr 
 	n := &node{load: load, conf: conf, stdout: stdout, failed: make(chan error, 4)}
 	n.level.Set(conf.Log.Level)
 	n.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &n.level}))
-	// net/http complains of some clients and upstreams through the global logger.
-	log.SetFlags(0)
-	log.SetOutput(slog.NewLogLogger(n.log.Handler(), slog.LevelDebug).Writer())
 	if err := n.build(); err != nil {
 		n.stop(context.Background())
 		return nil, err
@@ -85,7 +82,11 @@ func start(conf *config.Node, load func() (*config.Node, error), stdout, stderr 
 	return n, nil
 }
 
+// build holds off reloads until everything is there: the operator's listener is
+// open before the rest.
 func (n *node) build() error {
+	n.change.Lock()
+	defer n.change.Unlock()
 	budget := cachestore.NewBudget(n.conf.Store.RAM)
 	tier, err := ram.New(budget)
 	if err != nil {
@@ -166,10 +167,11 @@ func (n *node) listenerStats() listener.Stats {
 }
 
 func (n *node) logDropped() uint64 {
+	lost := n.lostBefore.Load()
 	if log := n.records.log.Load(); log != nil {
-		return log.Dropped()
+		lost += log.Dropped()
 	}
-	return 0
+	return lost
 }
 
 // hangUp answers SIGHUP: the access log's file is opened anew, and the
@@ -180,15 +182,17 @@ func (n *node) hangUp(ctx context.Context) {
 			n.log.Error("the access log goes on in its old file", "error", err)
 		}
 	}
-	if n.load == nil {
+	switch {
+	case n.load == nil:
 		n.log.Info("nothing to read again: this node was started by flags")
-		return
+	case n.admin == nil:
+		n.reload(ctx)
+	default:
+		// Counted there; of the outcome reload has spoken.
+		if _, err := n.admin.Reload(ctx); err != nil {
+			n.log.Error("SIGHUP came too early, send it again", "error", err)
+		}
 	}
-	if n.admin != nil {
-		_, _ = n.admin.Reload(ctx) // counted there; reload has logged it
-		return
-	}
-	n.reload(ctx)
 }
 
 // stop ends everything, in the order in which nothing is lost: no new connections,
@@ -206,6 +210,8 @@ func (n *node) stop(ctx context.Context) {
 	if n.handler != nil {
 		_ = n.handler.Close(ctx)
 	}
+	n.change.Lock() // a reload that is under way ends first
+	defer n.change.Unlock()
 	if n.served != nil {
 		n.served.close()
 	}

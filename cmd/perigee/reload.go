@@ -69,6 +69,7 @@ func (n *node) install(conf *config.Node, next *served) {
 	n.level.Set(conf.Log.Level)
 	if before := n.records.log.Swap(next.log); before != nil && before != next.log {
 		_ = before.Close()
+		n.lostBefore.Add(before.Dropped())
 	}
 	n.conf, n.served = conf, next
 	for _, warning := range next.certs.warnings {

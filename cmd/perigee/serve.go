@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -87,6 +90,9 @@ func serve(ctx context.Context, conf *config.Node, load func() (*config.Node, er
 	if err != nil {
 		return err
 	}
+	// net/http complains of some clients and upstreams through the global logger.
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(n.log.Handler(), slog.LevelDebug).Writer())
 	n.announce(os.Stderr)
 
 	signals := make(chan os.Signal, 4)
@@ -99,18 +105,17 @@ func serve(ctx context.Context, conf *config.Node, load func() (*config.Node, er
 				n.hangUp(ctx)
 				continue
 			}
-			return n.finish(signals, got)
+			n.log.Info("stopping: running responses may finish; once more to stop at once", "signal", got.String(), "within", drainTime.String())
+			return n.finish(signals)
 		case err := <-n.failed:
-			n.stop(ctx)
-			return err
+			return errors.Join(err, n.finish(signals))
 		}
 	}
 }
 
 // finish stops the node and lets running responses end, unless a second signal
 // says that it takes too long.
-func (n *node) finish(signals <-chan os.Signal, got os.Signal) error {
-	n.log.Info("stopping: running responses may finish; once more to stop at once", "signal", got.String(), "within", drainTime.String())
+func (n *node) finish(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	done := make(chan struct{})

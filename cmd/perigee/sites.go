@@ -101,6 +101,7 @@ func edgeSite(site *config.Site, pool *origin.Pool) *edge.Site {
 			SetCookie:     setCookies[site.Cache.SetCookie],
 			StaleIfError:  site.Cache.StaleIfError,
 		},
+		KeyByHost:       site.Origin.Host == config.HostClient,
 		MaxObjectBytes:  site.Cache.MaxObjectSize,
 		ClearOnly:       site.TLS.Mode == config.TLSOff,
 		RedirectToHTTPS: site.RedirectToHTTPS == config.RedirectAlways,
