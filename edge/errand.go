@@ -163,7 +163,7 @@ func (e *errand) request(whom audience) *origin.Request {
 	e.site.Request.apply(h)
 	return &origin.Request{
 		Method: method, Path: e.target.Path, Query: e.target.Query,
-		SiteHost: e.target.Host, ClientHost: e.clientHost, Header: h,
+		SiteHost: e.site.host(e.clientHost), ClientHost: e.clientHost, Header: h,
 	}
 }
 
@@ -172,7 +172,7 @@ func (e *errand) request(whom audience) *origin.Request {
 func (e *errand) forwardHeader() http.Header {
 	h := httpcache.ForwardHeader(e.header)
 	dropUntrusted(h)
-	h.Set("X-Forwarded-Host", e.target.Host)
+	h.Set("X-Forwarded-Host", e.site.host(e.clientHost))
 	h.Set("X-Forwarded-Proto", e.target.Scheme)
 	if e.client != "" {
 		h.Set("X-Forwarded-For", e.client)

@@ -110,7 +110,7 @@ func (x *exchange) aim() *failure {
 	if !ok || x.r.URL.Fragment != "" {
 		return &failure{status: http.StatusBadRequest, reason: "bad-query", text: "The query of the request is malformed."}
 	}
-	x.target = httpcache.Target{Scheme: x.record.Scheme, Host: x.site.host(x.host), Path: path, Query: query}
+	x.target = httpcache.Target{Scheme: x.record.Scheme, Host: x.site.keyHost(x.host), Path: path, Query: query}
 	x.key = x.target.Key()
 	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
 	x.req.Reset(x.r)

@@ -16,7 +16,7 @@ func (x *exchange) pass() {
 	e := errandFor(x, nil, httpcache.Decision{})
 	e.forward = x.passForward()
 	request := &origin.Request{
-		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.target.Host, ClientHost: x.host,
+		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.site.host(x.host), ClientHost: x.host,
 		Header: e.forwardHeader(), Body: x.r.Body, ContentLength: x.r.ContentLength,
 	}
 	x.site.Request.apply(request.Header)
@@ -78,7 +78,7 @@ func (x *exchange) invalidate(response *origin.Response) {
 		path, fine := httpcache.NormalPath(u.EscapedPath())
 		site := x.h.sites.Load().Match(host)
 		if ok && fine && site != nil && site.Name == x.site.Name {
-			x.forget(httpcache.Target{Host: site.host(host), Path: path, Query: u.RawQuery})
+			x.forget(httpcache.Target{Host: site.keyHost(host), Path: path, Query: u.RawQuery})
 		}
 	}
 }

@@ -30,12 +30,21 @@ type Site struct {
 // CatchAll is the name of the site that takes every host no other site names.
 const CatchAll = "*"
 
-// host is the canonical host of the site for a request that asked for asked.
+// host is the canonical host of the site for a request that asked for asked. It is
+// what upstreams are told.
 func (s *Site) host(asked string) string {
-	if s.Name == CatchAll || s.KeyByHost {
+	if s.Name == CatchAll {
 		return asked
 	}
 	return s.Name
+}
+
+// keyHost is the host that keys are made with.
+func (s *Site) keyHost(asked string) string {
+	if s.KeyByHost {
+		return asked
+	}
+	return s.host(asked)
 }
 
 // Sites is an immutable snapshot of all sites.

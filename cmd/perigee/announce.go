@@ -98,4 +98,4 @@ func limitMemory(budget int64) {
 
 // processBytes is what a process takes beside its store, with some hundred
 // connections.
-const processBytes = 96 << 20
+const processBytes = 64 << 20
