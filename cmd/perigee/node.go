@@ -208,7 +208,11 @@ func (n *node) stop(ctx context.Context) {
 		}
 	}
 	if n.handler != nil {
-		_ = n.handler.Close(ctx)
+		// Nobody reads any more, and memory does not outlive the process: what is still
+		// being fetched is for nobody.
+		now, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = n.handler.Close(now)
 	}
 	n.change.Lock() // a reload that is under way ends first
 	defer n.change.Unlock()
