@@ -66,7 +66,7 @@ func TestMain(m *testing.M) {
 
 // patience is how long a story waits for what must come. It is no measure of
 // anything: a story that passes waits for next to nothing.
-const patience = 40 * time.Second
+const patience = 20 * time.Second
 
 // wires are the ways in which a client speaks to perigee.
 var wires = []string{"http1", "tls1", "tls2"}
