@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -76,10 +75,14 @@ and asks your origin where it must, once for everybody who waits.`,
   perigee validate --config perigee.yaml            check it first`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// Cobra looks at Args only where there is something to run.
 		Args: func(_ *cobra.Command, args []string) error {
-			return usage("there is no command %q", strings.Join(args, " "))
+			if len(args) > 0 {
+				return usage("there is no command %q", args[0])
+			}
+			return nil
 		},
-		Run: nil,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
 	root.AddCommand(newProxy(), newRun(), newValidate(), newReload(), newSchema(), newVersion(), newHealthcheck())

@@ -86,6 +86,10 @@ func configFlag(cmd *cobra.Command, file *string) {
 // nil if there is no file to read.
 func serve(ctx context.Context, conf *config.Node, load func() (*config.Node, error)) error {
 	limitMemory(conf.Store.RAM)
+	// Before anything is announced: a signal may come right after.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	n, err := start(conf, load, os.Stdout, os.Stderr)
 	if err != nil {
 		return err
@@ -94,10 +98,6 @@ func serve(ctx context.Context, conf *config.Node, load func() (*config.Node, er
 	log.SetFlags(0)
 	log.SetOutput(slog.NewLogLogger(n.log.Handler(), slog.LevelDebug).Writer())
 	n.announce(os.Stderr)
-
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
 	for {
 		select {
 		case got := <-signals:
