@@ -37,6 +37,13 @@ func (l *loader) buildListen(s *source, v *value) Listen {
 		out.AdminTokenFile, _ = token.scalar.(string)
 		out.AdminToken = s.secret(token, out.AdminTokenFile)
 	}
+	var proxies []string
+	setTexts(&proxies, v, "trusted_proxies")
+	for _, each := range proxies {
+		if network, err := netip.ParsePrefix(each); err == nil {
+			out.TrustedProxies = append(out.TrustedProxies, network)
+		}
+	}
 	checkListen(s, v, out)
 	return out
 }
@@ -101,6 +108,8 @@ func buildLimits(l *Limits, v *value) {
 	set(&l.ConnectionsPerIP, v, "connections_per_ip")
 	set(&l.HeaderTime, v, "header_time")
 	set(&l.Idle, v, "idle")
+	set(&l.Requests, v, "requests")
+	set(&l.MinRate, v, "min_rate")
 	set(&l.Fields, v, "fields")
 	set(&l.FieldBytes, v, "field_bytes")
 	set(&l.Target, v, "target")

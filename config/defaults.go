@@ -37,6 +37,8 @@ func defaultLimits() Limits {
 		ConnectionsPerIP: 512,
 		HeaderTime:       15 * time.Second,
 		Idle:             75 * time.Second,
+		Requests:         10000,
+		MinRate:          1 * kib,
 		Fields:           128,
 		FieldBytes:       64 * kib,
 		Target:           16 * kib,

@@ -47,7 +47,7 @@ func listenKey() *key {
 				doc: "Networks whose connections begin with a PROXY protocol header.",
 			},
 			{
-				name: "trusted_proxies", later: true, item: &key{kind: kindCIDR}, deflt: "[]", example: "[10.0.0.0/8]",
+				name: "trusted_proxies", item: &key{kind: kindCIDR}, deflt: "[]", example: "[10.0.0.0/8]",
 				doc: "Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
 			},
 			{name: "h3", later: true, kind: kindBool, deflt: "true", example: "false", doc: "HTTP/3 beside every `https` address."},
@@ -63,7 +63,7 @@ func limitsKey() *key {
 			doc: "Open connections of one client address.",
 		},
 		{
-			name: "requests", later: true, kind: kindInt, least: "1", deflt: "10000", example: "5000",
+			name: "requests", kind: kindInt, least: "1", deflt: "10000", example: "5000",
 			doc: "Requests in flight; beyond it hits are still served and misses get 503 with `Retry-After`.",
 		},
 		{name: "fields", kind: kindInt, least: "1", most: "10000", deflt: "128", example: "100", doc: "Field lines in one request."},
@@ -85,8 +85,8 @@ func limitsKey() *key {
 			doc: "How long a connection may wait for its next request.",
 		},
 		{
-			name: "min_rate", later: true, kind: kindByteRate, deflt: "1KiB/s", example: "4KiB/s",
-			doc: "The slowest client that is still served.",
+			name: "min_rate", kind: kindByteRate, deflt: "1KiB/s", example: "4KiB/s",
+			doc: "The slowest client that is still served: counted while it is the client that perigee waits for. 0 = any.",
 		},
 	}}
 }

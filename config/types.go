@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -19,11 +20,12 @@ type Node struct {
 
 // Listen says which sockets a node opens. An empty list opens none of that kind.
 type Listen struct {
-	HTTP           []string // addresses for HTTP in clear, "host:port" or ":port"
-	HTTPS          []string // addresses for TLS
-	Admin          string   // address of the operator's listener; "" = closed
-	AdminTokenFile string   // path of the file that AdminToken was read from; "" = none
-	AdminToken     string   // what an operator must present; "" = none, which only a loopback Admin may have
+	HTTP           []string       // addresses for HTTP in clear, "host:port" or ":port"
+	HTTPS          []string       // addresses for TLS
+	Admin          string         // address of the operator's listener; "" = closed
+	AdminTokenFile string         // path of the file that AdminToken was read from; "" = none
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto are believed
+	AdminToken     string         // what an operator must present; "" = none, which only a loopback Admin may have
 }
 
 // Limits bounds what clients can cost a node. Zero means no limit where the field says so, and is refused elsewhere.
@@ -32,6 +34,8 @@ type Limits struct {
 	ConnectionsPerIP int           // open connections of one client address
 	HeaderTime       time.Duration // from the first byte of a request to the end of its fields
 	Idle             time.Duration // how long a connection may wait for its next request
+	Requests         int           // in flight; beyond it what is not stored is refused
+	MinRate          int64         // bytes per second of the slowest client; 0 = any
 	Fields           int           // field lines in one request
 	FieldBytes       int64         // bytes of all field lines of one request
 	Target           int64         // bytes of the request target

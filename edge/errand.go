@@ -21,7 +21,7 @@ type errand struct {
 	key        httpcache.Key
 	clientHost string
 	header     http.Header // of the client's request, only read
-	client     string      // address, for X-Forwarded-For
+	forwarded  string      // X-Forwarded-For
 	proto      string      // of the client's request
 	forward    httpcache.Forward
 
@@ -63,7 +63,7 @@ func (l *landing) dispose() {
 func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *errand {
 	e := &errand{
 		h: x.h, site: x.site, target: x.target, key: x.key,
-		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forward: d.Reason.Forward(),
+		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forwarded: x.forwarded, forward: d.Reason.Forward(),
 		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
 	}
 	r := x.r
@@ -73,9 +73,6 @@ func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *erra
 		r.Method = http.MethodGet
 	}
 	e.req = httpcache.NewRequest(r)
-	if x.record.Client.IsValid() {
-		e.client = x.record.Client.String()
-	}
 	return e
 }
 
@@ -174,8 +171,8 @@ func (e *errand) forwardHeader() http.Header {
 	dropUntrusted(h)
 	h.Set("X-Forwarded-Host", e.site.host(e.clientHost))
 	h.Set("X-Forwarded-Proto", e.target.Scheme)
-	if e.client != "" {
-		h.Set("X-Forwarded-For", e.client)
+	if e.forwarded != "" {
+		h.Set("X-Forwarded-For", e.forwarded)
 	}
 	addVia(h, e.proto)
 	return h

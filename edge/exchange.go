@@ -37,10 +37,12 @@ type exchange struct {
 	reader    cachestore.Reader
 	anchor    *anchor   // that waits for this exchange to begin reading
 	values    [3]string // room for the values of fields of ours
+	limits    *Limits
+	forwarded string // X-Forwarded-For for the upstream
 	record    Record
 	headSent  bool
-	paced     bool // the client has a deadline
-	wentAlone bool // a fetch of this request's own was made
+	pacedAt   time.Time // when the client was given its deadline, zero for none
+	wentAlone bool      // a fetch of this request's own was made
 }
 
 // serve takes the request through the steps, in order.
@@ -72,7 +74,9 @@ func (x *exchange) serve() {
 // admit checks the request against the limits, finds its site and names its
 // target. It returns why the request is refused, or nil.
 func (x *exchange) admit() *failure {
-	limits := x.h.limits.Load()
+	limits, sites := x.h.limits.Load(), x.h.sites.Load()
+	x.limits = limits
+	x.believe(sites)
 	if limits.TargetBytes > 0 && len(x.r.RequestURI) > limits.TargetBytes {
 		return &failure{status: http.StatusRequestURITooLong, reason: "target-too-long", text: "The request target is longer than this server takes."}
 	}
@@ -87,7 +91,7 @@ func (x *exchange) admit() *failure {
 		return &failure{status: http.StatusBadRequest, reason: "bad-host", text: "The Host field does not name a host."}
 	}
 	x.host, x.record.Host = host, host
-	if x.site = x.h.sites.Load().Match(host); x.site == nil {
+	if x.site = sites.Match(host); x.site == nil {
 		return &failure{status: http.StatusMisdirectedRequest, reason: "no-such-site", text: "No site named " + host + " is served here. (Operator: a site file with `site: " + host + "` would serve it.)"}
 	}
 	x.record.Site = x.site.Name

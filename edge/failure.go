@@ -37,7 +37,8 @@ func (x *exchange) fail(f failure) {
 		h["Retry-After"] = []string{f.retryAfter}
 	}
 	x.markResponse(h, ResultError, httpcache.CacheStatus{Fwd: f.forward, Detail: f.reason})
-	if f.status == http.StatusBadRequest || f.status == http.StatusRequestEntityTooLarge {
+	switch f.status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
 		// What follows on this connection may not be what we think it is.
 		h["Connection"] = []string{"close"}
 	}
@@ -48,7 +49,7 @@ var noStore = []string{"no-store"}
 
 // upstreamFailed answers for an upstream that gave no response.
 func (x *exchange) upstreamFailed(e *errand, trouble *origin.Error) {
-	if x.ctx.Err() != nil {
+	if x.ctx.Err() != nil || trouble.Kind == origin.ErrCanceled {
 		x.clientLeft()
 		return
 	}

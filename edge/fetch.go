@@ -17,6 +17,10 @@ const maxRounds = 2
 // at the same time. Who waited for a flight that does not suit goes alone, so that
 // a herd never queues behind what cannot be shared.
 func (x *exchange) fetch(e *errand) {
+	if x.overloaded() {
+		x.shed(e)
+		return
+	}
 	for round := 0; round < maxRounds && !x.alone(e); round++ {
 		land, led, err := x.h.flights.Do(x.ctx, x.h.flight(e.key, e.req), e.lead)
 		if err != nil {
@@ -31,6 +35,28 @@ func (x *exchange) fetch(e *errand) {
 		}
 	}
 	x.goAlone(e)
+}
+
+// overloaded tells whether so many requests are in flight that nothing more may be
+// asked of upstreams.
+func (x *exchange) overloaded() bool {
+	return x.limits != nil && x.limits.Requests > 0 && x.h.inFlight.Load() > int64(x.limits.Requests)
+}
+
+// shed answers a request that would need the upstream while we are overloaded: with
+// a stale response where one may stand in for an error, else by a refusal.
+func (x *exchange) shed(e *errand) {
+	if e.held != nil && e.onError {
+		age := e.held.Stored().Age(x.now)
+		status := httpcache.CacheStatus{Hit: true, TTL: e.held.Stored().Lifetime() - age, HasTTL: true, Detail: "overloaded"}
+		x.record.Reason = "overloaded"
+		x.answer(e.held, reply{result: ResultStale, status: status, age: age})
+		return
+	}
+	x.fail(failure{
+		status: http.StatusServiceUnavailable, reason: "overloaded", forward: e.forward, retryAfter: "1",
+		text: "This server has more requests in hand than it takes; try again in a moment.",
+	})
 }
 
 // goAlone answers with what the upstream gives to this request alone.

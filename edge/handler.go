@@ -38,6 +38,8 @@ type Limits struct {
 	Fields      int   // field lines
 	TargetBytes int   // of the request target
 	BodyBytes   int64 // of a request body
+	Requests    int   // in flight; beyond it only what is stored is served
+	MinRate     int64 // bytes a second of the slowest client
 }
 
 // Handler answers requests. It is safe for concurrent use.

@@ -1,46 +1,66 @@
 package edge
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	// clientPatience is how long a client may take nothing of a response.
-	clientPatience = 60 * time.Second
-	// clientRate is the slowest that a client may take a piece, in bytes a second. A
-	// client that stands still would hold memory and a connection to the upstream.
-	clientRate = 1 << 10
+	// clientPatience is how long a client may take nothing at all.
+	clientPatience = 10 * time.Second
+	// pacedBytes is the most that is sent under one deadline. At the slowest rate that
+	// is let pass by default it takes 64 s, so that who stands still is gone after 74.
+	pacedBytes = 64 << 10
 	// unpacedBytes is the most that is sent without a deadline, since so much fits
 	// into the buffers on the way: what is small costs no timer.
 	unpacedBytes = 16 << 10
+	// paceRest is how long a deadline is left as it is: setting one costs a system's
+	// timer, and a client that keeps up needs no new one for each piece.
+	paceRest = 5 * time.Second
 )
 
-// send sends a piece of the body, within a deadline if it is not small.
+// send sends a piece of the body, within deadlines if it is not small.
 func (x *exchange) send(piece []byte) error {
-	if x.record.BodyBytes > 0 || len(piece) > unpacedBytes {
-		x.pace(len(piece))
-	}
-	n, err := x.w.Write(piece)
-	x.record.BodyBytes += int64(n)
-	if err != nil {
-		return errClient
+	for len(piece) > 0 {
+		part := piece[:min(len(piece), pacedBytes)]
+		if x.record.BodyBytes > 0 || len(part) > unpacedBytes {
+			x.pace()
+		}
+		n, err := x.w.Write(part)
+		x.record.BodyBytes += int64(n)
+		if err != nil {
+			return errClient
+		}
+		piece = piece[len(part):]
 	}
 	return nil
 }
 
-// pace gives the client time to take n bytes more.
-func (x *exchange) pace(n int) {
-	if w, ok := x.w.(deadliner); ok {
-		x.paced = true
-		_ = w.SetWriteDeadline(clock().Add(clientPatience + time.Duration(n)*time.Second/clientRate))
+// pace gives the client time for the next part. A client that stands still would
+// hold memory and a connection to the upstream for as long as it likes.
+func (x *exchange) pace() {
+	w, ok := x.w.(deadliner)
+	if !ok || x.limits == nil || x.limits.MinRate <= 0 {
+		return
 	}
+	now := clock()
+	if now.Sub(x.pacedAt) < paceRest {
+		return
+	}
+	x.pacedAt = now
+	part := time.Duration(pacedBytes * int64(time.Second) / x.limits.MinRate)
+	_ = w.SetWriteDeadline(now.Add(clientPatience + paceRest + part))
 }
 
 // unpace takes the deadline back: the connection goes on to other requests.
 func (x *exchange) unpace() {
-	if w, ok := x.w.(deadliner); ok && x.paced {
-		x.paced = false
+	if w, ok := x.w.(deadliner); ok && !x.pacedAt.IsZero() {
+		x.pacedAt = time.Time{}
 		_ = w.SetWriteDeadline(time.Time{})
 	}
 }
@@ -48,5 +68,62 @@ func (x *exchange) unpace() {
 // deadliner is what response writers of net/http are besides.
 type deadliner interface {
 	http.ResponseWriter
+	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
+}
+
+var errSlowUpload = errors.New("the client sends its body too slowly")
+
+// upload is a request's body that has to come at the slowest rate let pass. Only
+// the time in which we wait for the client counts, not that of a slow upstream.
+type upload struct {
+	io.ReadCloser
+	w      deadliner
+	rate   int64 // bytes a second
+	waited time.Duration
+	got    int64
+
+	mu    sync.Mutex // guards ended and, with it, whose the connection's deadline is
+	ended bool
+	slow  atomic.Bool
+}
+
+// Read implements [io.Reader].
+func (u *upload) Read(p []byte) (int, error) {
+	began := clock()
+	if !u.allow(began.Add(clientPatience + time.Duration(int64(len(p))*int64(time.Second)/u.rate))) {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := u.ReadCloser.Read(p)
+	u.allow(time.Time{})
+	u.waited += clock().Sub(began)
+	u.got += int64(n)
+	if errors.Is(err, os.ErrDeadlineExceeded) || err == nil && u.waited > clientPatience &&
+		u.got < int64(u.waited.Seconds())*u.rate {
+		u.slow.Store(true)
+		return n, errSlowUpload
+	}
+	return n, err
+}
+
+// allow sets the connection's deadline for reading, unless the exchange is over
+// and the connection belongs to the next.
+func (u *upload) allow(until time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return false
+	}
+	_ = u.w.SetReadDeadline(until)
+	return true
+}
+
+// end tells that the exchange is over.
+func (u *upload) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.ended {
+		u.ended = true
+		_ = u.w.SetReadDeadline(time.Time{})
+	}
 }

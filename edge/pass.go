@@ -15,6 +15,14 @@ import (
 func (x *exchange) pass() {
 	e := errandFor(x, nil, httpcache.Decision{})
 	e.forward = x.passForward()
+	if x.overloaded() {
+		x.shed(e)
+		return
+	}
+	body := x.uploading()
+	if body != nil {
+		defer body.end()
+	}
 	request := &origin.Request{
 		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.site.host(x.host), ClientHost: x.host,
 		Header: e.forwardHeader(), Body: x.r.Body, ContentLength: x.r.ContentLength,
@@ -26,7 +34,7 @@ func (x *exchange) pass() {
 	}
 	response, err := x.site.Origin.Fetch(x.ctx, request)
 	if err != nil {
-		x.passFailed(e, err)
+		x.passFailed(e, err, body)
 		return
 	}
 	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
@@ -36,6 +44,17 @@ func (x *exchange) pass() {
 		return
 	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
+}
+
+// uploading watches over the pace of the request's body, if there is one.
+func (x *exchange) uploading() *upload {
+	w, ok := x.w.(deadliner)
+	if !ok || x.r.ContentLength == 0 || x.r.Body == nil || x.limits.MinRate <= 0 {
+		return nil
+	}
+	u := &upload{ReadCloser: x.r.Body, w: w, rate: x.limits.MinRate}
+	x.r.Body = u
+	return u
 }
 
 func (x *exchange) passForward() httpcache.Forward {
@@ -55,7 +74,11 @@ func (x *exchange) passDetail() string {
 
 // passFailed answers for an upstream that gave no response, or for a client whose
 // body turned out to be too large.
-func (x *exchange) passFailed(e *errand, err error) {
+func (x *exchange) passFailed(e *errand, err error, body *upload) {
+	if body != nil && body.slow.Load() {
+		x.fail(failure{status: http.StatusRequestTimeout, reason: "slow-upload", forward: e.forward, text: "The request body came too slowly."})
+		return
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		x.fail(failure{status: http.StatusRequestEntityTooLarge, reason: "body-too-large", forward: e.forward, text: "The request body is larger than this server takes."})

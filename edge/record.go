@@ -51,7 +51,7 @@ type Record struct {
 	FirstByte time.Duration // until the response head was handed to the connection
 
 	Site   string     // name of the site as configured, "" if none matched
-	Client netip.Addr // peer address of the connection
+	Client netip.Addr // the connection's peer, or whom a trusted proxy speaks for
 	Method string
 	Scheme string // http or https
 	Host   string // canonical host asked for

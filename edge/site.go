@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"net/netip"
+
 	"perigee/httpcache"
 	"perigee/origin"
 )
@@ -52,6 +54,7 @@ type Sites struct {
 	byHost   map[string]*Site
 	catchAll *Site
 	all      []*Site
+	trusted  []netip.Prefix
 }
 
 // NewSites makes a snapshot. Hosts must be in canonical form and named once; the
@@ -70,6 +73,24 @@ func NewSites(sites []*Site) *Sites {
 		}
 	}
 	return s
+}
+
+// Trusting makes the proxies in these networks believed when they say whom they
+// speak for (X-Forwarded-For, X-Forwarded-Proto). It is called before the snapshot
+// is used.
+func (s *Sites) Trusting(networks []netip.Prefix) *Sites {
+	s.trusted = networks
+	return s
+}
+
+// trusts tells whether addr is a proxy that is believed.
+func (s *Sites) trusts(addr netip.Addr) bool {
+	for _, network := range s.trusted {
+		if network.Contains(addr) {
+			return true
+		}
+	}
+	return false
 }
 
 // Match is the site for a host in canonical form, nil if there is none.

@@ -96,7 +96,8 @@ func siteNames(conf *config.Node) []string {
 // differences says in words what a reload changes.
 func differences(old, next *config.Node) []string {
 	changed := []string{}
-	if !slices.Equal(old.Listen.HTTP, next.Listen.HTTP) || !slices.Equal(old.Listen.HTTPS, next.Listen.HTTPS) {
+	if !slices.Equal(old.Listen.HTTP, next.Listen.HTTP) || !slices.Equal(old.Listen.HTTPS, next.Listen.HTTPS) ||
+		!slices.Equal(old.Listen.TrustedProxies, next.Listen.TrustedProxies) {
 		changed = append(changed, "listen")
 	}
 	if old.Limits != next.Limits {

@@ -43,7 +43,7 @@ func (n *node) prepare(conf *config.Node) (*served, error) {
 		}
 		sites = append(sites, edgeSite(site, pool))
 	}
-	next.sites = edge.NewSites(sites)
+	next.sites = edge.NewSites(sites).Trusting(conf.Listen.TrustedProxies)
 	var err error
 	if len(conf.Listen.HTTPS) > 0 {
 		if next.certs, err = n.certificates(conf, now()); err != nil {
@@ -119,7 +119,9 @@ func edits(rules config.FieldRules) edge.FieldEdits {
 }
 
 func edgeLimits(l config.Limits) edge.Limits {
-	return edge.Limits{Fields: l.Fields, TargetBytes: int(l.Target), BodyBytes: l.Body}
+	return edge.Limits{
+		Fields: l.Fields, TargetBytes: int(l.Target), BodyBytes: l.Body, Requests: l.Requests, MinRate: l.MinRate,
+	}
 }
 
 func listenerLimits(l config.Limits) listener.Limits {

@@ -1,0 +1,54 @@
+package edge
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// believe finds out who the client is and how it came: by the connection, or by
+// the word of a trusted proxy, and then by the word of the trusted proxies before
+// it. What an untrusted client says of itself counts for nothing.
+func (x *exchange) believe(sites *Sites) {
+	peer := x.record.Client
+	if peer.IsValid() {
+		x.forwarded = peer.String()
+	}
+	if len(sites.trusted) == 0 || !sites.trusts(peer) {
+		return
+	}
+	if chain := strings.Join(x.r.Header["X-Forwarded-For"], ","); chain != "" {
+		x.record.Client = clientOf(sites, peer, chain)
+		x.forwarded = chain + ", " + x.forwarded
+	}
+	switch proto := lastMember(x.r.Header["X-Forwarded-Proto"]); proto {
+	case "http", "https":
+		x.record.Scheme = proto
+	}
+}
+
+// clientOf is the first address from the right of a chain that is not a trusted
+// proxy's: what stands left of it was written by somebody who is not trusted.
+func clientOf(sites *Sites, peer netip.Addr, chain string) netip.Addr {
+	client := peer
+	for chain != "" {
+		i := strings.LastIndexByte(chain, ',')
+		addr, err := netip.ParseAddr(strings.TrimSpace(chain[i+1:]))
+		if err != nil {
+			return client
+		}
+		if client = addr.Unmap(); !sites.trusts(client) {
+			return client
+		}
+		chain = chain[:max(i, 0)]
+	}
+	return client
+}
+
+// lastMember is the last member of a list field, in lower case.
+func lastMember(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	last := values[len(values)-1]
+	return strings.ToLower(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:]))
+}
