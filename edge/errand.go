@@ -63,7 +63,7 @@ func (l *landing) dispose() {
 func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *errand {
 	e := &errand{
 		h: x.h, site: x.site, target: x.target, key: x.key,
-		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forwarded: x.forwarded, forward: d.Reason.Forward(),
+		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forwarded: x.forwardedFor(), forward: d.Reason.Forward(),
 		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
 	}
 	r := x.r

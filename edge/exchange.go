@@ -38,7 +38,8 @@ type exchange struct {
 	anchor    *anchor   // that waits for this exchange to begin reading
 	values    [3]string // room for the values of fields of ours
 	limits    *Limits
-	forwarded string // X-Forwarded-For for the upstream
+	peer      netip.Addr // the connection's other end
+	chain     string     // X-Forwarded-For, as a trusted proxy sent it
 	record    Record
 	headSent  bool
 	pacedAt   time.Time // when the client was given its deadline, zero for none

@@ -10,20 +10,28 @@ import (
 // it. What an untrusted client says of itself counts for nothing.
 func (x *exchange) believe(sites *Sites) {
 	peer := x.record.Client
-	if peer.IsValid() {
-		x.forwarded = peer.String()
-	}
+	x.peer = peer
 	if len(sites.trusted) == 0 || !sites.trusts(peer) {
 		return
 	}
-	if chain := strings.Join(x.r.Header["X-Forwarded-For"], ","); chain != "" {
-		x.record.Client = clientOf(sites, peer, chain)
-		x.forwarded = chain + ", " + x.forwarded
+	if x.chain = strings.Join(x.r.Header["X-Forwarded-For"], ", "); x.chain != "" {
+		x.record.Client = clientOf(sites, peer, x.chain)
 	}
 	switch proto := lastMember(x.r.Header["X-Forwarded-Proto"]); proto {
 	case "http", "https":
 		x.record.Scheme = proto
 	}
+}
+
+// forwardedFor is what the upstream is told of the way here.
+func (x *exchange) forwardedFor() string {
+	switch {
+	case !x.peer.IsValid():
+		return x.chain
+	case x.chain == "":
+		return x.peer.String()
+	}
+	return x.chain + ", " + x.peer.String()
 }
 
 // clientOf is the first address from the right of a chain that is not a trusted
