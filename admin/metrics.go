@@ -36,6 +36,7 @@ type Metrics struct {
 	originRequests *prometheus.CounterVec   // site, result
 	originDuration *prometheus.HistogramVec // site
 	collapsed      *prometheus.CounterVec   // site
+	failures       *prometheus.CounterVec   // reason
 	reloads        *prometheus.CounterVec   // result
 	reloadOK       prometheus.Gauge
 	reloadAt       prometheus.Gauge
@@ -46,6 +47,7 @@ type Metrics struct {
 	// mu guards the making and removing of series, and siteSeries.gone.
 	mu            sync.Mutex
 	originResults map[string]bool // values of result so far, at most maxOriginResults
+	reasons       map[string]bool // values of reason so far, at most maxReasons
 }
 
 // siteSeries holds a site's series for the way that a hit takes: one atomic load
@@ -75,7 +77,7 @@ func newSiteSeries(name string) *siteSeries {
 // newMetrics makes metrics in a registry of their own: two servers fit in one
 // process.
 func newMetrics(o *Options) (*Metrics, error) {
-	m := &Metrics{registry: prometheus.NewRegistry(), originResults: map[string]bool{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), originResults: map[string]bool{}, reasons: map[string]bool{}}
 	m.makeVectors()
 	m.reloadOK.Set(1) // a node that runs has loaded its configuration once
 	m.reloadAt.Set(seconds(o.Loaded))
@@ -83,7 +85,7 @@ func newMetrics(o *Options) (*Metrics, error) {
 	m.reloads.WithLabelValues("failure")
 	all := []prometheus.Collector{
 		m.requests, m.bytes, m.duration, m.originRequests, m.originDuration, m.collapsed,
-		m.reloads, m.reloadOK, m.reloadAt,
+		m.failures, m.reloads, m.reloadOK, m.reloadAt,
 		newCollector(o), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
 	for _, each := range all {
@@ -118,6 +120,8 @@ func (m *Metrics) makeVectors() {
 		[]float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "site")
 	m.collapsed = counter("perigee_collapsed_requests_total",
 		"Requests that waited for another request's fetch, or read what it was fetching.", "site")
+	m.failures = counter("perigee_http_failures_total",
+		"Answers made here because there was no other, by reason: refusals at the door, overload, trouble with an upstream.", "reason")
 	m.reloads = counter("perigee_config_reloads_total",
 		"Times that the configuration was loaded again.", "result")
 	m.reloadOK = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -191,6 +195,24 @@ func (m *Metrics) Record(r *edge.Record) {
 	if r.Upstream != "" && !r.Collapsed {
 		m.recordOrigin(series, r)
 	}
+	if r.Cache == edge.ResultError {
+		m.recordFailure(r.Reason)
+	}
+}
+
+// maxReasons bounds the values of a label. The edge has some thirty.
+const maxReasons = 64
+
+func (m *Metrics) recordFailure(reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.reasons[reason] {
+		if len(m.reasons) >= maxReasons {
+			reason = "other"
+		}
+		m.reasons[reason] = true
+	}
+	m.failures.WithLabelValues(reason).Inc()
 }
 
 // cell returns the series that r is counted in.

@@ -403,3 +403,19 @@ func BenchmarkRecord(b *testing.B) {
 		})
 	}
 }
+
+func TestFailuresAreCountedByReason(t *testing.T) {
+	t.Parallel()
+	s := wholeServer(t)
+	for i := range 2 * maxReasons {
+		s.Metrics().Record(&edge.Record{Status: 503, Cache: edge.ResultError, Reason: "overloaded"})
+		s.Metrics().Record(&edge.Record{Status: 400, Cache: edge.ResultError, Reason: fmt.Sprintf("reason-%d", i)})
+		s.Metrics().Record(&edge.Record{Status: 200, Cache: edge.ResultHit, Reason: "fresh"})
+	}
+	if got := testutil.ToFloat64(s.Metrics().failures.WithLabelValues("overloaded")); got != 2*maxReasons {
+		t.Errorf("overloaded counted %v times, want %d", got, 2*maxReasons)
+	}
+	if n := testutil.CollectAndCount(s.Metrics().failures); n > maxReasons+1 {
+		t.Errorf("%d values of the label, at most %d are meant", n, maxReasons+1)
+	}
+}
