@@ -41,6 +41,8 @@ type node struct {
 	draining   atomic.Bool
 	records    recorder
 	lostBefore atomic.Uint64 // lines that access logs dropped which are closed now
+	supervisor supervisor
+	passed     passedSockets
 
 	// change guards what a reload replaces: one at a time.
 	change sync.Mutex
@@ -70,7 +72,11 @@ func start(conf *config.Node, load func() (*config.Node, error), stdout, stderr 
 	n := &node{load: load, conf: conf, stdout: stdout, failed: make(chan error, 4)}
 	n.level.Set(conf.Log.Level)
 	n.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: &n.level}))
-	if err := n.build(); err != nil {
+	err := n.underSystemd(processEnvironment())
+	if err == nil {
+		err = n.build()
+	}
+	if err != nil {
 		n.stop(context.Background())
 		return nil, err
 	}
@@ -103,9 +109,13 @@ func (n *node) build() error {
 	if err != nil {
 		return err
 	}
+	if err := n.passed.check(n.conf.Listen); err != nil {
+		return err
+	}
 	n.listeners, err = listener.Open(listener.Options{
 		HTTP: n.conf.Listen.HTTP, HTTPS: n.conf.Listen.HTTPS, Answerer: n.handler,
 		Certificates: n.certs.Get, Limits: listenerLimits(n.conf.Limits), Drain: drainTime, ErrorLog: n.log,
+		Listen: n.passed.listen,
 	})
 	if err != nil {
 		return err
@@ -133,7 +143,7 @@ func (n *node) openAdmin() error {
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	if n.load != nil {
-		o.Reload = n.reload
+		o.Reload = n.tellReload
 	}
 	if n.admin, err = admin.New(o); err != nil {
 		_ = ln.Close()
@@ -186,7 +196,7 @@ func (n *node) hangUp(ctx context.Context) {
 	case n.load == nil:
 		n.log.Info("nothing to read again: this node was started by flags")
 	case n.admin == nil:
-		n.reload(ctx)
+		n.tellReload(ctx)
 	default:
 		// Counted there; of the outcome reload has spoken.
 		if _, err := n.admin.Reload(ctx); err != nil {
@@ -214,6 +224,7 @@ func (n *node) stop(ctx context.Context) {
 		cancel()
 		_ = n.handler.Close(now)
 	}
+	n.passed.close()
 	n.change.Lock() // a reload that is under way ends first
 	defer n.change.Unlock()
 	if n.served != nil {

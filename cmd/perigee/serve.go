@@ -98,6 +98,10 @@ func serve(ctx context.Context, conf *config.Node, load func() (*config.Node, er
 	log.SetFlags(0)
 	log.SetOutput(slog.NewLogLogger(n.log.Handler(), slog.LevelDebug).Writer())
 	n.announce(os.Stderr)
+	n.change.Lock()
+	status := n.status()
+	n.change.Unlock()
+	n.supervisor.ready(status)
 	for {
 		select {
 		case got := <-signals:
@@ -118,6 +122,7 @@ func serve(ctx context.Context, conf *config.Node, load func() (*config.Node, er
 func (n *node) finish(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	n.supervisor.stopping()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
