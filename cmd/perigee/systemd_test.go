@@ -197,9 +197,6 @@ func TestServiceLife(t *testing.T) {
 			ask(t, addr)
 			settings(t, dir, "127.0.0.1:0", "")
 			reload("Serving 1 site, www.example.com")
-			if text := p.stderr.String(); !strings.Contains(text, "no longer among the addresses of listen") {
-				t.Errorf("a passed socket went out of use without a word:\n%s", text)
-			}
 			settings(t, dir, addr, "")
 			reload("Serving 1 site, www.example.com")
 			ask(t, addr)
@@ -208,6 +205,9 @@ func TestServiceLife(t *testing.T) {
 			}
 			m.expect(t, "STOPPING=1\nSTATUS=.*")
 			p.ends(t, exitOK)
+			if text := p.stderr.String(); !strings.Contains(text, "no longer among the addresses of listen") {
+				t.Errorf("a passed socket went out of use without a word:\n%s", text)
+			}
 		})
 	}
 }
