@@ -1,11 +1,17 @@
 package edge
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,17 +48,29 @@ func (r *rig) Record(record *Record) {
 	r.records = append(r.records, *record)
 }
 
-// last is the record of the request that ended last.
-func (r *rig) last() Record {
+// ended is the records of the requests that have ended. A client may have all of its
+// answer a moment before that, so it lets everything come to rest first.
+func (r *rig) ended() []Record {
+	synctest.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.records) == 0 {
-		r.t.Fatal("no request has been recorded")
-	}
-	return r.records[len(r.records)-1]
+	return slices.Clone(r.records)
 }
 
-const rigBudget = 16 << 20
+// last is the record of the request that ended last.
+func (r *rig) last() Record {
+	r.t.Helper()
+	records := r.ended()
+	if len(records) == 0 {
+		r.t.Fatal("no request has been recorded")
+	}
+	return records[len(records)-1]
+}
+
+const (
+	rigBudget = 16 << 20
+	rigRate   = 1 << 10 // of the slowest client let pass, bytes a second
+)
 
 // inBubble runs a story.
 func inBubble(t *testing.T, rules httpcache.Rules, story func(t *testing.T, r *rig)) {
@@ -64,6 +82,9 @@ func inBubble(t *testing.T, rules httpcache.Rules, story func(t *testing.T, r *r
 		r.close()
 	})
 }
+
+// later lets the clock of the bubble that it is called in go on; so does time.Sleep.
+func later(d time.Duration) { time.Sleep(d) }
 
 func newRig(t *testing.T, rules httpcache.Rules) *rig {
 	r := &rig{t: t, net: memnet.New(), origin: testorigin.New()}
@@ -82,8 +103,8 @@ func newRig(t *testing.T, rules httpcache.Rules) *rig {
 
 	r.handler = New(Options{Store: r.store, Recorder: r, Log: slog.New(slog.DiscardHandler)})
 	r.site = &Site{Name: "www.test", Aliases: []string{"test"}, Rules: &rules, Origin: pool}
-	r.handler.Swap(NewSites([]*Site{r.site}), Limits{})
-	server := &http.Server{Handler: r.handler}
+	r.handler.Swap(NewSites([]*Site{r.site}), Limits{MinRate: rigRate})
+	server := &http.Server{Handler: r.handler, DisableGeneralOptionsHandler: true}
 	edgeListener := r.net.Listen("www.test:80")
 	go func() { _ = server.Serve(edgeListener) }()
 	transport := &http.Transport{
@@ -99,6 +120,7 @@ func newRig(t *testing.T, rules httpcache.Rules) *rig {
 
 // close ends the edge as a shutdown would, fills first.
 func (r *rig) close() {
+	time.Sleep(time.Second) // net/http lingers on connections that it closes
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.handler.Close(ctx); err != nil {
@@ -117,6 +139,41 @@ type answered struct {
 	*http.Response
 	body string
 	err  error // of reading the body
+}
+
+// reconfigure puts a changed copy of the site in the place of the one that is served.
+func (r *rig) reconfigure(change func(*Site)) {
+	site := *r.site
+	change(&site)
+	r.site = &site
+	r.handler.Swap(NewSites([]*Site{r.site}), *r.handler.limits.Load())
+}
+
+// fetcherFunc is a Fetcher that is a function.
+type fetcherFunc func(ctx context.Context, req *origin.Request) (*origin.Response, error)
+
+func (f fetcherFunc) Fetch(ctx context.Context, req *origin.Request) (*origin.Response, error) {
+	return f(ctx, req)
+}
+
+// pool is another pool of connections to the rig's network. It ends with the test.
+func (r *rig) pool(o origin.Options) *origin.Pool {
+	r.t.Helper()
+	o.Dial = r.net.DialContext
+	pool, err := origin.NewPool(o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(pool.Close)
+	return pool
+}
+
+// logTo makes the handler log into the buffer that is returned. Read it when no
+// request is under way.
+func (r *rig) logTo() *bytes.Buffer {
+	var log bytes.Buffer
+	r.handler.log = slog.New(slog.NewTextHandler(&log, nil)) // which locks for each line
+	return &log
 }
 
 // do sends one request; fields are "Name: value".
@@ -138,8 +195,10 @@ func (r *rig) do(ctx context.Context, method, target string, fields ...string) (
 		return answered{}, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return answered{response, string(body), err}, nil
+	var body strings.Builder
+	body.Grow(int(max(0, response.ContentLength)))
+	_, err = io.Copy(&body, response.Body)
+	return answered{response, body.String(), err}, nil
 }
 
 // get sends a GET and expects an answer.
@@ -150,6 +209,92 @@ func (r *rig) get(target string, fields ...string) answered {
 		r.t.Fatalf("GET %s: %v", target, err)
 	}
 	return a
+}
+
+// dial is a bare connection to the edge.
+func (r *rig) dial() net.Conn {
+	r.t.Helper()
+	conn, err := r.net.DialContext(r.t.Context(), "tcp", "www.test:80")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
+// ask sends text, the head of a request, over conn and leaves the rest to others.
+func (r *rig) ask(conn net.Conn, head string) {
+	r.t.Helper()
+	if _, err := io.WriteString(conn, head); err != nil {
+		r.t.Fatalf("sending %q: %v", head, err)
+	}
+}
+
+// raw sends a request with this request line over a connection of its own and
+// returns everything that comes back.
+func (r *rig) raw(line string, fields ...string) string {
+	r.t.Helper()
+	conn := r.dial()
+	defer conn.Close()
+	r.ask(conn, line+"\r\nHost: www.test\r\nConnection: close\r\n"+strings.Join(append(fields, "\r\n"), "\r\n"))
+	all, err := io.ReadAll(conn)
+	if err != nil {
+		r.t.Fatalf("%s: %v", line, err)
+	}
+	return string(all)
+}
+
+// direct gives a request to the handler without a wire in between: over TLS, as far
+// as the handler can see, if the URL begins with https.
+func (r *rig) direct(method, url string) answered {
+	r.t.Helper()
+	w := httptest.NewRecorder()
+	request := httptest.NewRequest(method, url, nil)
+	r.handler.ServeHTTP(w, request)
+	response := w.Result() // w.Header() is the handler's again
+	response.Request = request
+	return answered{Response: response, body: w.Body.String()}
+}
+
+// exchange is a GET that has been admitted and not answered. Give it to the
+// handler's end.
+func (r *rig) exchange(target string) (*exchange, *httptest.ResponseRecorder) {
+	r.t.Helper()
+	request := httptest.NewRequest(http.MethodGet, "http://www.test"+target, nil)
+	w := httptest.NewRecorder()
+	x := r.handler.begin(w, request, time.Now())
+	if fault := x.admit(); fault != nil {
+		r.t.Fatalf("GET %s: %+v", target, *fault)
+	}
+	return x, w
+}
+
+// originAt is a pool's options for an upstream.
+func originAt(url string) origin.Options { return origin.Options{Upstream: url} }
+
+// compare reads a body to its end and compares it with want on the way, so that
+// nothing large is kept.
+func compare(body, want io.Reader) error {
+	a, b := bufio.NewReaderSize(body, 32<<10), bufio.NewReaderSize(want, 32<<10)
+	for n := int64(0); ; {
+		_, err := a.Peek(1)
+		if errors.Is(err, io.EOF) {
+			if _, err := b.Peek(1); err == nil {
+				return fmt.Errorf("the body ended after %d bytes", n)
+			}
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("after %d bytes: %w", n, err)
+		}
+		p, _ := a.Peek(a.Buffered())
+		q, _ := b.Peek(len(p))
+		if !bytes.Equal(p, q) {
+			return fmt.Errorf("the body differs between the bytes %d and %d", n, n+int64(len(p)))
+		}
+		_, _ = a.Discard(len(p))
+		_, _ = b.Discard(len(q))
+		n += int64(len(p))
+	}
 }
 
 // herd sends n equal requests at once and returns their answers.
