@@ -124,10 +124,15 @@ func edgeLimits(l config.Limits) edge.Limits {
 	}
 }
 
+// listenerLimits are those of the door. A target or a number of fields that is a
+// little above its limit is let in, so that the edge refuses it with an entry in the
+// access log; what is far above is not even parsed.
 func listenerLimits(l config.Limits) listener.Limits {
+	const farAbove = 4
 	return listener.Limits{
 		Connections: l.Connections, ConnectionsPerIP: l.ConnectionsPerIP,
 		HeaderTime: l.HeaderTime, Idle: l.Idle, FieldBytes: int(l.FieldBytes),
+		Fields: farAbove * l.Fields, TargetBytes: farAbove * int(l.Target),
 	}
 }
 

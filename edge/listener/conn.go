@@ -4,6 +4,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
+
+	"perigee/edge/listener/h1"
 )
 
 // conn is an accepted connection. It is counted from the gate's yes until Close,
@@ -12,9 +15,10 @@ import (
 type conn struct {
 	net.Conn
 	gate   *gate
-	engine *engine    // set by take, before anybody else sees the conn
-	from   netip.Addr // what ConnectionsPerIP counts by; zero = uncounted
-	fault  Fault      // why a handshake is going to fail; only the handshake's goroutine uses it
+	engine *engine                 // set by take, before anybody else sees the conn
+	from   netip.Addr              // what ConnectionsPerIP counts by; zero = uncounted
+	reader atomic.Pointer[h1.Conn] // of HTTP/1.1 on it; must hear of Close
+	fault  Fault                   // why a handshake is going to fail; only the handshake's goroutine uses it
 
 	// Guarded by gate.mu.
 	released bool
@@ -27,6 +31,9 @@ type conn struct {
 // Close closes the connection and ends its being counted; only the first call does.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
+	if r := c.reader.Load(); r != nil {
+		r.Wake()
+	}
 	if c.engine != nil {
 		c.engine.forget(c)
 	}
@@ -47,13 +54,18 @@ func (c *conn) CloseWrite() error {
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
 // connOf finds our conn beneath what the server holds.
-func connOf(nc net.Conn) (c *conn, isTLS bool) {
+func connOf(nc net.Conn) (c *conn, isH2 bool) {
+	if r := h1.Of(nc); r != nil {
+		nc = r.NetConn()
+	} else {
+		isH2 = true
+	}
 	if c, ok := nc.(*conn); ok {
-		return c, false
+		return c, isH2
 	}
 	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		c, _ := t.NetConn().(*conn)
-		return c, true
+		return c, isH2
 	}
 	return nil, false
 }

@@ -6,8 +6,9 @@
 // cache or configuration file, and imports nothing else of this module.
 //
 // Both engines are net/http's server. An accepted connection becomes a served one
-// in a single place, (*engine).serve; whatever must stand between the socket and
-// the server (a byte-level reader, a PROXY protocol header) goes there.
+// in a single place, (*engine).serve: that of HTTP/1.1 is read through package h1,
+// which lets nothing by that is malformed; a request over HTTP/2 is judged by the
+// same law in check.go. A PROXY protocol header would go before either.
 //
 // Start reading at [Open] and [Set.Serve], then door.go (accepting) and engine.go
 // (serving and draining).

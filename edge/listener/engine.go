@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"perigee/edge/listener/h1"
 )
 
 // engine serves the connections of one door under one set of limits. It is never
@@ -15,6 +17,7 @@ type engine struct {
 	set    *Set
 	secure bool
 	limits Limits
+	h1     h1.Options
 	server *http.Server
 	queue  *handoff
 	fading atomic.Bool // a new engine has taken its place
@@ -50,6 +53,13 @@ func (s *Set) newEngine(secure bool) *engine {
 		queue:  newHandoff(),
 		conns:  make(map[*conn]struct{}),
 		empty:  make(chan struct{}),
+	}
+	e.h1 = h1.Options{
+		Limits: h1.Limits{
+			TargetBytes: e.limits.TargetBytes, FieldBytes: e.limits.FieldBytes, Fields: e.limits.Fields,
+		},
+		HeaderTime: e.limits.HeaderTime,
+		Counts:     &s.counts.badRequests,
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -112,13 +122,23 @@ func (e *engine) forget(c *conn) {
 // the client: a handshake has its own goroutine.
 func (e *engine) serve(c *conn) {
 	if !e.secure {
-		e.queue.give(c)
+		r := h1.New(c, &e.h1)
+		c.reader.Store(r)
+		e.queue.give(r)
 		return
 	}
 	e.set.tasks.Go(func() {
-		if t := e.handshake(c); t != nil {
-			e.queue.give(t)
+		t := e.handshake(c)
+		if t == nil {
+			return
 		}
+		if t.ConnectionState().NegotiatedProtocol == protocolH2 {
+			e.queue.give(t)
+			return
+		}
+		r := h1.NewTLS(t, &e.h1)
+		c.reader.Store(r.Conn)
+		e.queue.give(r)
 	})
 }
 
@@ -128,13 +148,20 @@ func (e *engine) observe(nc net.Conn, state http.ConnState) {
 	case http.StateNew, http.StateClosed:
 		return
 	case http.StateHijacked:
+		if r := h1.Of(nc); r != nil {
+			r.Hijacked()
+		}
 		if c, _ := connOf(nc); c != nil {
 			e.set.gate.hijack(c)
 		}
 		return
-	case http.StateActive, http.StateIdle:
+	case http.StateIdle:
+		if r := h1.Of(nc); r != nil {
+			r.Idle()
+		}
+	case http.StateActive:
 	}
-	c, isTLS := connOf(nc)
+	c, isH2 := connOf(nc)
 	if c == nil {
 		return
 	}
@@ -144,7 +171,7 @@ func (e *engine) observe(nc net.Conn, state http.ConnState) {
 	e.mu.Unlock()
 	// HTTP/2 tells connections of a shutdown that it knows when the shutdown begins.
 	// One that starts later would stay until it is cut.
-	if late && isTLS {
+	if late && isH2 {
 		_ = nc.Close()
 	}
 }
@@ -202,6 +229,13 @@ func (e *engine) refuse() {
 func (e *engine) answer(w http.ResponseWriter, r *http.Request) {
 	if e.fading.Load() && r.ProtoMajor == 1 && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close")
+	}
+	if r.ProtoMajor > 1 {
+		if reason := checkRequest(r, e.limits); reason != h1.ReasonNone {
+			e.set.counts.badRequests.Add(reason)
+			http.Error(w, reason.Text(), reason.Status())
+			return
+		}
 	}
 	e.set.front.ServeHTTP(w, r)
 }

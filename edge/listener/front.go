@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// front stands between the engines and the Answerer: it refuses what is no request
-// and knows how many are running, so that Shutdown can wait for them.
+// front stands between the engines and the Answerer: it knows how many requests are
+// running, so that Shutdown can wait for them.
 type front struct {
 	answerer Answerer
 	running  atomic.Int64
@@ -25,13 +25,6 @@ func newFront(a Answerer) *front {
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.running.Add(1)
 	defer f.done()
-	// net/http lets HTTP/2's preface through as a request, for those who speak HTTP/2
-	// in clear. We do not (RFC 9113 §3.4: PRI is nobody's method).
-	if r.Method == "PRI" {
-		w.Header().Set("Connection", "close")
-		w.WriteHeader(http.StatusHTTPVersionNotSupported)
-		return
-	}
 	f.answerer.ServeHTTP(w, r)
 }
 

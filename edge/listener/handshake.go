@@ -39,12 +39,15 @@ func (f Fault) String() string {
 	return names[f]
 }
 
+// protocolH2 is HTTP/2 as ALPN names it (RFC 9113 §3.2).
+const protocolH2 = "h2"
+
 // tlsConfig is the one configuration of all handshakes. Key exchange (X25519MLKEM768
 // first), cipher suites and rotating session tickets are Go's defaults.
 func (s *Set) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		NextProtos:         []string{"h2", "http/1.1"},
+		NextProtos:         []string{protocolH2, "http/1.1"},
 		GetConfigForClient: noteVersion,
 		GetCertificate:     s.certificate,
 	}

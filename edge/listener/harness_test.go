@@ -66,6 +66,9 @@ func (m *memory) dial(addr, from string) (net.Conn, error) {
 }
 
 func (m *memory) dialContext(_ context.Context, _, addr string) (net.Conn, error) {
+	if m.listener(addr) == nil {
+		addr = addr[strings.LastIndexByte(addr, ':'):] // bound to every host
+	}
 	return m.dial(addr, "192.0.2.1:1000")
 }
 

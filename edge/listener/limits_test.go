@@ -85,7 +85,7 @@ func TestConnectionLimitsAreExact(t *testing.T) {
 		want := Stats{Open: 5, Clients: 3, Accepted: 5}
 		want.Refused = map[Refusal]uint64{RefusalTotal: 2, RefusalPerIP: 2}
 		got := s.Stats()
-		want.Faults = got.Faults
+		want.Faults, want.BadRequests = got.Faults, got.BadRequests
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Stats (-want +got):\n%s", diff)
 		}

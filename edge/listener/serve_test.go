@@ -216,7 +216,7 @@ func TestAcceptErrorsBackOff(t *testing.T) {
 			t.Errorf("AcceptErrors = %d, want %d", got, tries)
 		}
 		hc := &http.Client{Transport: &http.Transport{DialContext: m.dialContext, DisableKeepAlives: true}}
-		if resp, _ := get(t, hc, "http://:80/"); resp.StatusCode != 200 {
+		if resp, _ := get(t, hc, "http://a.test:80/"); resp.StatusCode != 200 {
 			t.Errorf("after EMFILE: status %d, want 200", resp.StatusCode)
 		}
 		if err := s.Shutdown(t.Context()); err != nil {
@@ -258,7 +258,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		ran := make(chan error, 1)
 		go func() { ran <- s.Run(ctx) }()
 		hc := &http.Client{Transport: &http.Transport{DialContext: m.dialContext}}
-		get(t, hc, "http://:80/")
+		get(t, hc, "http://a.test:80/")
 		cancel()
 		if err := <-ran; err != nil {
 			t.Errorf("Run = %v, want nil", err)
@@ -290,7 +290,7 @@ func shutdownStory(t *testing.T, h2 bool) (s *Set, finish chan struct{}, results
 			}
 		}),
 	})
-	url := "http://:80/"
+	url := "http://a.test:80/"
 	if h2 {
 		url = "https://a.test:443/"
 	}
@@ -423,7 +423,7 @@ func TestShutdownClosesSilentAndHijackedConnections(t *testing.T) {
 
 func TestShutdownDismissesIdleClients(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{"http://:80/", "https://a.test:443/"} {
+	for _, url := range []string{"http://a.test:80/", "https://a.test:443/"} {
 		synctest.Test(t, func(t *testing.T) {
 			cert := selfSigned(t, "a.test")
 			m := newMemory()

@@ -17,8 +17,9 @@ var ErrClosed = errors.New("listener: shut down")
 
 // Answerer is what this package asks of an edge: an answer to each request. It is
 // called concurrently, once per request, and keeps neither argument after it
-// returns. Every method arrives, CONNECT and OPTIONS * included, except PRI, which
-// is HTTP/2's preface and answered here. r.TLS is nil exactly on a clear address;
+// returns. What arrives is well formed: the target is in origin-form or, on HTTP/1,
+// absolute-form that agrees with Host, or is OPTIONS *; there is one Host, but on
+// HTTP/1.0, where it may lack. Every method arrives but CONNECT. r.TLS is nil exactly on a clear address;
 // r.Context ends when the client is gone or the connection is cut. w implements
 // http.Flusher, and on HTTP/1.1 http.Hijacker; a hijacked connection stays counted
 // and is cut at shutdown like any other. A panic costs that response and is logged.
@@ -34,6 +35,8 @@ type Limits struct {
 	HeaderTime       time.Duration // for a TLS handshake, and again for a request's header section; 0 = 15 s
 	Idle             time.Duration // a kept-alive connection without a request; 0 = 75 s
 	FieldBytes       int           // request line and field lines together; 0 = 64 KiB
+	TargetBytes      int           // of a request target; 0 = 64 KiB
+	Fields           int           // field lines of a request; 0 = 1000
 }
 
 // The bounds of a zero field in Limits: a server without them can be held by
@@ -42,6 +45,8 @@ const (
 	defaultHeaderTime = 15 * time.Second
 	defaultIdle       = 75 * time.Second
 	defaultFieldBytes = 64 << 10
+	defaultTargetSize = 64 << 10
+	defaultFields     = 1000
 )
 
 func (l Limits) withDefaults() Limits {
@@ -54,12 +59,19 @@ func (l Limits) withDefaults() Limits {
 	if l.FieldBytes <= 0 {
 		l.FieldBytes = defaultFieldBytes
 	}
+	if l.TargetBytes <= 0 {
+		l.TargetBytes = defaultTargetSize
+	}
+	if l.Fields <= 0 {
+		l.Fields = defaultFields
+	}
 	return l
 }
 
 // sameEngine reports whether a server made for l serves m's limits as well.
 func (l Limits) sameEngine(m Limits) bool {
-	return l.HeaderTime == m.HeaderTime && l.Idle == m.Idle && l.FieldBytes == m.FieldBytes
+	l.Connections, l.ConnectionsPerIP = m.Connections, m.ConnectionsPerIP
+	return l == m
 }
 
 // Options say what a Set listens on and who answers. They are copied by Open.

@@ -1,13 +1,21 @@
 package listener
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"perigee/edge/listener/h1"
+)
 
 // counts are what is counted outside the gate.
 type counts struct {
 	acceptErrors atomic.Uint64
 	handshakes   atomic.Uint64
 	faults       [numFaults]atomic.Uint64
+	badRequests  h1.Counts
 }
+
+// BadRequest is why a request was refused before an Answerer saw it.
+type BadRequest = h1.Reason
 
 // Stats is a snapshot of a Set's counters. The maps hold every reason, also those
 // with 0, and are the caller's.
@@ -22,6 +30,9 @@ type Stats struct {
 	Handshakes   uint64           // TLS handshakes that succeeded
 	Faults       map[Fault]uint64 // and those that failed, except those that a shutdown ended
 	HijackedEver uint64
+	// BadRequests are requests refused by what they are made of. Those are not in it
+	// that net/http's HTTP/2 refuses by itself: it tells nobody.
+	BadRequests map[BadRequest]uint64
 }
 
 // Stats returns the counters now.
@@ -30,11 +41,15 @@ func (s *Set) Stats() Stats {
 		Requests:     int(s.front.running.Load()),
 		Refused:      make(map[Refusal]uint64, numRefusals-1),
 		Faults:       make(map[Fault]uint64, numFaults-1),
+		BadRequests:  make(map[BadRequest]uint64, h1.NumReasons-1),
 		AcceptErrors: s.counts.acceptErrors.Load(),
 		Handshakes:   s.counts.handshakes.Load(),
 	}
 	for f := FaultNone + 1; f < numFaults; f++ {
 		st.Faults[f] = s.counts.faults[f].Load()
+	}
+	for r := h1.ReasonNone + 1; r < h1.NumReasons; r++ {
+		st.BadRequests[r] = s.counts.badRequests.Count(r)
 	}
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
