@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 
 	"perigee/config"
 	"perigee/internal/need"
+	"perigee/origin"
 )
 
 const deployDir = "../../deploy"
@@ -115,6 +117,64 @@ func TestStopTimesFit(t *testing.T) {
 			t.Errorf("deploy/%s: %s%s; want more than %v and 5 s", file, key, text, drainTime)
 		}
 	}
+}
+
+// TestOperationsNamesWhatThereIs: docs/operations.md names metrics, reasons and
+// limits that exist, and every kind of trouble with an upstream that a client can see.
+func TestOperationsNamesWhatThereIs(t *testing.T) {
+	t.Parallel()
+	text := readFile(t, "../../docs/operations.md")
+	code := sources(t, "../../admin", "../../edge", "../../origin", "../../httpcache")
+	for _, metric := range regexp.MustCompile(`perigee_[a-z_]+`).FindAllString(text, -1) {
+		if !strings.Contains(code, `"`+metric+`"`) {
+			t.Errorf("docs/operations.md names %s, which is no metric", metric)
+		}
+	}
+	for _, match := range regexp.MustCompile("detail=([a-z_-]+)").FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(code, `"`+match[1]+`"`) {
+			t.Errorf("docs/operations.md names detail=%s, which nothing says", match[1])
+		}
+	}
+	for _, kind := range origin.ErrorKinds() {
+		if kind != origin.ErrCanceled && !strings.Contains(text, "detail="+kind.String()+"`") {
+			t.Errorf("docs/operations.md does not name detail=%s", kind)
+		}
+	}
+	schema := struct {
+		Properties map[string]struct {
+			Properties map[string]struct{ Default any } `json:"properties"`
+		} `json:"properties"`
+	}{}
+	if err := json.Unmarshal(config.JSONSchema(config.NodeFile), &schema); err != nil {
+		t.Fatal(err)
+	}
+	limits := schema.Properties["limits"].Properties
+	if len(limits) == 0 {
+		t.Fatal("the schema has no limits")
+	}
+	for name, key := range limits {
+		if row := fmt.Sprintf("| `limits.%s` | %v", name, key.Default); !strings.Contains(text, row) {
+			t.Errorf("docs/operations.md has no row %s", row)
+		}
+	}
+}
+
+// sources is the production code of some folders.
+func sources(t *testing.T, dirs ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", dir, err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				all.WriteString(readFile(t, file))
+			}
+		}
+	}
+	return all.String()
 }
 
 // image is what the Dockerfile says, as far as it can be followed without Docker.
