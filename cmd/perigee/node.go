@@ -115,7 +115,7 @@ func (n *node) build() error {
 	n.listeners, err = listener.Open(listener.Options{
 		HTTP: n.conf.Listen.HTTP, HTTPS: n.conf.Listen.HTTPS, Answerer: n.handler,
 		Certificates: n.certs.Get, Limits: listenerLimits(n.conf.Limits), Drain: drainTime, ErrorLog: n.log,
-		Listen: n.passed.listen,
+		Listen: n.passed.opener(),
 	})
 	if err != nil {
 		return err

@@ -274,8 +274,16 @@ func (all passedSockets) check(listen config.Listen) error {
 	return errors.Join(faults...)
 }
 
-// listen is listener.Options.Listen: the passed socket for that address if there is
-// one, else a new one. A passed socket stays with the process when its listener is
+// opener is listener.Options.Listen: nil, which is the listener's own way, if there
+// are no sockets to give.
+func (all passedSockets) opener() func(network, addr string) (net.Listener, error) {
+	if len(all) == 0 {
+		return nil
+	}
+	return all.listen
+}
+
+// listen gives the passed socket for that address if there is one, else a new one. A passed socket stays with the process when its listener is
 // closed, so that an address which a reload takes out can come back.
 func (all passedSockets) listen(network, addr string) (net.Listener, error) {
 	probes := net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}

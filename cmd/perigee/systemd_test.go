@@ -150,12 +150,12 @@ func ask(t *testing.T, addr string) {
 	}
 }
 
-// settings writes a node file that listens on http, and a site beside it.
-func settings(t *testing.T, dir, http, more string) (file string) {
+// settings writes a node file that listens on http and admin, and a site beside it.
+func settings(t *testing.T, dir, http, admin, more string) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "perigee.yaml")
 	for name, text := range map[string]string{
-		file:                            "listen: {http: [\"" + http + "\"], admin: \"off\"}\nlog: {access: \"off\"}\nsites: [site.yaml]\n" + more,
+		file:                            "listen: {http: [\"" + http + "\"], admin: \"" + admin + "\"}\nlog: {access: \"off\"}\nsites: [site.yaml]\n" + more,
 		filepath.Join(dir, "site.yaml"): "site: www.example.com\norigin: http://192.0.2.1\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -174,13 +174,14 @@ func TestServiceLife(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			name := filepath.Join(dir, "n")
+			name, admin := filepath.Join(dir, "n"), "off"
 			if kind == "abstract" {
+				admin = "127.0.0.1:0" // reloads go through the operator's listener
 				name = fmt.Sprintf("@perigee-test-%d", os.Getpid())
 			}
 			m := newManager(t, name)
 			addr, file := tcp(t)
-			conf := settings(t, dir, addr, "")
+			conf := settings(t, dir, addr, admin, "")
 			p := asService(t, []string{"NOTIFY_SOCKET=" + name, "LISTEN_FDNAMES=http"}, []*os.File{file}, "run", "--config", conf)
 			m.expect(t, "READY=1\nSTATUS=Serving 1 site, www.example.com")
 			ask(t, addr)
@@ -192,12 +193,12 @@ func TestServiceLife(t *testing.T) {
 				m.expect(t, `RELOADING=1\nMONOTONIC_USEC=[1-9]\d*`)
 				m.expect(t, "READY=1\nSTATUS="+status)
 			}
-			settings(t, dir, addr, "nonsense: 1\n")
+			settings(t, dir, addr, admin, "nonsense: 1\n")
 			reload("Serving 1 site, www.example.com; the last reload was refused")
 			ask(t, addr)
-			settings(t, dir, "127.0.0.1:0", "")
+			settings(t, dir, "127.0.0.1:0", admin, "")
 			reload("Serving 1 site, www.example.com")
-			settings(t, dir, addr, "")
+			settings(t, dir, addr, admin, "")
 			reload("Serving 1 site, www.example.com")
 			ask(t, addr)
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -222,7 +223,7 @@ func TestSocketOutsideOfConfiguration(t *testing.T) {
 		{"https", addr, "which is for none of the addresses in listen.https ()"},
 		{"a:b", addr, `LISTEN_FDNAMES="a:b" names 2 sockets and LISTEN_FDS=1 passes 1`},
 	} {
-		conf := settings(t, dir, c.listen, "")
+		conf := settings(t, dir, c.listen, "off", "")
 		p := asService(t, []string{"LISTEN_FDNAMES=" + c.names}, []*os.File{file}, "run", "--config", conf)
 		p.ends(t, exitError)
 		if text := p.stderr.String(); !strings.Contains(text, c.want) {
@@ -258,7 +259,7 @@ func TestUselessSockets(t *testing.T) {
 	defer unixFile.Close()
 	addr, file := tcp(t)
 	p := asService(t, []string{"NOTIFY_SOCKET=" + filepath.Join(dir, "nobody")}, []*os.File{udpFile, unixFile, file},
-		"run", "--config", settings(t, dir, addr, ""))
+		"run", "--config", settings(t, dir, addr, "off", ""))
 	ask(t, addr)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
