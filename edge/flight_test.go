@@ -84,6 +84,24 @@ func TestFillOutlivesItsClient(t *testing.T) {
 	})
 }
 
+// So does one that a client began alone, because the response before it could not
+// be shared.
+func TestFillBegunAloneOutlivesItsClient(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		r.origin.Script("/x", testorigin.Answer{Fields: []string{"cache-control: private"}, Text: "for one"})
+		r.get("/x")
+		r.origin.Script("/x", testorigin.Answer{Fields: []string{"cache-control: max-age=60"}, Size: 300000, Gap: 100 * time.Millisecond, Chunk: 20000})
+		ctx, leave := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer leave()
+		if a, err := r.do(ctx, http.MethodGet, "/x"); err == nil && a.err == nil {
+			t.Error("the client that left got everything")
+		}
+		time.Sleep(5 * time.Second)
+		r.get("/x").expect(t, 200, "HIT", "hit; ttl=54")
+		r.hits("/x", 2)
+	})
+}
+
 // When everybody has left before the head arrived, nobody needs the answer.
 func TestAllLeave(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
@@ -254,8 +272,10 @@ func TestCloseEndsFills(t *testing.T) {
 		_, _ = r.do(ctx, http.MethodGet, "/size/1000000?cc=max-age%3D60&gap=50s&chunk=1000")
 		bounded, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if err := r.handler.Close(bounded); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Close: %v, want the deadline", err)
+		began := time.Now()
+		err := r.handler.Close(bounded)
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 11*time.Second {
+			t.Errorf("Close: %v after %v, want the deadline after 10s", err, took)
 		}
 		if err := r.store.Close(); err != nil {
 			t.Error(err)

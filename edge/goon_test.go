@@ -35,6 +35,7 @@ func TestGoOn(t *testing.T) {
 		{"another length", `"v1"`, 206, "bytes 10-29/31", body[10:], part{n: -1}, errOtherRest},
 		{"an unknown length", `"v1"`, 206, "bytes 10-29/*", body[10:], part{n: -1}, errOtherRest},
 		{"no Content-Range", `"v1"`, 206, "", body[10:], part{n: -1}, errOtherRest},
+		{"the rest as a whole", `"v1"`, 200, "bytes 10-29/30", body[10:], part{n: -1}, errOtherRest},
 		{"the whole", `"v1"`, 200, "", body, part{n: -1}, errOtherRest},
 		{"no such range", `"v1"`, 416, "bytes */30", "", part{n: -1}, errOtherRest},
 		{"an error", "", 500, "", "trouble", part{n: -1}, errOtherRest},

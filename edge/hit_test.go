@@ -100,6 +100,24 @@ func TestWithheldFieldReachesItsClientOnly(t *testing.T) {
 	})
 }
 
+// Nor to those who waited for the same answer.
+func TestWithheldFieldReachesNoFollower(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		got := 0
+		for _, a := range r.herd(10, `/size/10?cc=max-age%3D60,private%3D%22x-user%22&h=X-User:me&delay=1s`) {
+			if a.err != nil || a.StatusCode != 200 {
+				t.Errorf("%v", a.err)
+			} else if a.Header.Get("X-User") != "" {
+				got++
+			}
+		}
+		if got != 1 {
+			t.Errorf("%d clients got the field that was made for one", got)
+		}
+		r.hits("/size/10", 1)
+	})
+}
+
 // The status that a request's own conditions and ranges make of one stored object
 // (RFC 9110 §13.2.2, §14.2): none of them reaches the origin.
 func TestConditionsAndRangesOfAHit(t *testing.T) {

@@ -153,8 +153,12 @@ func TestLeavingEndsAPrivateFetch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		began := time.Now()
 		_ = response.Body.Close()
 		<-ended
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the fetch went on for %v for nobody", took)
+		}
 		synctest.Wait()
 		if record := r.last(); !record.Aborted || record.Reason != "client-left" {
 			t.Errorf("record %+v", record)

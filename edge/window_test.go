@@ -212,6 +212,7 @@ func TestPartOfTheOversized(t *testing.T) {
 				t.Errorf("record %+v", record)
 			}
 		}
+		r.hits(big, 3) // the whole, to learn that it is large, and the part; then only the part
 	})
 }
 
