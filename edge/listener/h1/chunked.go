@@ -1,10 +1,10 @@
 package h1
 
 // Bounds of a chunked body (RFC 9112 §7.1) beside its data. net/http takes a trailer
-// section of at most its buffer, 4 KiB.
+// section, and a line before a chunk, of at most its buffer, 4 KiB.
 const (
 	maxSizeDigits     = 16
-	maxExtensionBytes = 4 << 10 // of a whole body; a reader that skips them without end can be fed without end
+	maxExtensionBytes = 2 << 10 // of a whole body; a reader that skips them without end can be fed without end
 	maxTrailerBytes   = 2 << 10
 	maxChunkBytes     = 1<<62 - 1
 )

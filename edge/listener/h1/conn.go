@@ -145,7 +145,7 @@ func (c *Conn) collect(spare []byte) error {
 			held := c.buf.b[c.next:]
 			end, r := c.buf.head.parse(held, &c.options.Limits)
 			if r == ReasonNone && end > 0 {
-				r = c.accept(c.next + end)
+				r = c.accept(end)
 			}
 			if r != ReasonNone {
 				c.phase, c.fault = phaseFault, r
@@ -199,9 +199,11 @@ func (c *Conn) hold(b []byte) {
 	c.next = 0
 }
 
-// accept decides on a head that is good and ends at end. What wants to see a request
-// before net/http does has it here, in c.buf.head.
-func (c *Conn) accept(end int) Reason {
+// accept decides on a head that is good and has size octets, empty lines before it
+// included; net/http does not take those. What wants to see a request before net/http
+// does has it here, in c.buf.head.
+func (c *Conn) accept(size int) Reason {
+	end := c.next + size
 	if c.buf.head.chunked {
 		// What is in hand of the body need not wait to be found bad until somebody
 		// has begun with the request.
@@ -210,6 +212,7 @@ func (c *Conn) accept(end int) Reason {
 			return r
 		}
 	}
+	c.next += c.buf.head.method.from
 	c.phase, c.headEnd = phaseRelease, end
 	return ReasonNone
 }

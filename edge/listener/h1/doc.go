@@ -4,7 +4,8 @@
 // the body is followed byte by byte, so it is always known where the next head
 // begins. What is not understood is refused here, answered and its connection closed.
 //
-// It never changes a byte that it passes on, decides nothing about what a request
+// It never changes a byte that it passes on (empty lines before a request line it
+// drops), decides nothing about what a request
 // means, and knows neither sites nor caches. HTTP/2 does not come through here, but
 // is checked by the same rules of targets and hosts.
 //
