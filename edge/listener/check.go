@@ -8,9 +8,9 @@ import (
 )
 
 // checkRequest judges a request of HTTP/2 or later as package h1 judges those of
-// HTTP/1.1 (RFC 9113 §8, RFC 9114 §4): it is h1.ReasonNone for a good one. The
-// connection must be a secure one. What net/http finds out by itself is judged
-// again, since another engine may not.
+// HTTP/1.1 (RFC 9113 §8, RFC 9114 §4): it is h1.ReasonNone for a good one. What
+// net/http finds out by itself is judged again, since another engine may not. A
+// :scheme of http is nobody's business: whether a request came over TLS says r.TLS.
 //
 // That the content is as long as Content-Length says is net/http's to follow, except
 // that there is none at all.
@@ -22,8 +22,6 @@ func checkRequest(r *http.Request, l Limits) h1.Reason {
 		return h1.ReasonMethod
 	case len(r.RequestURI) > l.TargetBytes:
 		return h1.ReasonTargetLength
-	case r.TLS == nil: // :scheme is not https
-		return h1.ReasonTarget
 	case !h1.ValidPath(r.RequestURI) && !(r.RequestURI == "*" && r.Method == http.MethodOptions):
 		return h1.ReasonTarget
 	case !h1.ValidHost(r.Host):
