@@ -146,15 +146,14 @@ func (x *exchange) admitBody(limit int64) *failure {
 }
 
 // passes tells whether the request goes straight to the upstream: what the cache
-// could not answer whatever it holds.
+// could not answer whatever it holds. A body on GET or HEAD does not count: it has
+// no meaning (RFC 9110 §9.3.1), is in no key, and so goes no further than here.
 func (x *exchange) passes() bool {
 	switch {
 	case x.r.Method != http.MethodGet && x.r.Method != http.MethodHead:
 		x.record.Reason = "method"
 	case x.upgrade() != "":
 		x.record.Reason = "upgrade"
-	case x.r.ContentLength != 0:
-		x.record.Reason = "request-body"
 	default:
 		return false
 	}

@@ -169,6 +169,7 @@ func (x *exchange) interrupted(e *errand, err error) {
 // clientLeft ends a request whose client is gone: there is nobody to answer.
 func (x *exchange) clientLeft() {
 	x.record.Reason, x.record.Status, x.record.Aborted = "client-left", statusClientLeft, true
+	x.record.UpstreamError = "" // it is none of the upstream's doing
 }
 
 // statusClientLeft is what the log says of a client that left before its answer;

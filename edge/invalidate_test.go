@@ -246,3 +246,20 @@ func TestInvalidateEndsAFill(t *testing.T) {
 		}
 	})
 }
+
+// Location names what was stored in the spelling of whoever wrote it.
+func TestLocationInvalidatesHoweverItIsSpelled(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		for _, target := range []string{"/text/a?cc=max-age%3D600", "/text/a%2Fb?cc=max-age%3D600&x=1"} {
+			r.get(target)
+			r.get(target).expect(t, 200, "HIT", "hit; ttl=600")
+			r.origin.Script("/new", testorigin.Answer{Status: 201, Fields: []string{"Location: " + target}})
+			if _, err := r.do(t.Context(), "POST", "/new"); err != nil {
+				t.Fatal(err)
+			}
+			if a := r.get(target); a.Header.Get("X-Cache") != "MISS" {
+				t.Errorf("%s: X-Cache %q after a POST whose Location names it", target, a.Header.Get("X-Cache"))
+			}
+		}
+	})
+}

@@ -12,9 +12,9 @@ import (
 
 const (
 	// clientPatience is how long a client may take nothing at all.
-	clientPatience = 10 * time.Second
+	clientPatience = 5 * time.Second
 	// pacedBytes is the most that is sent under one deadline. At the slowest rate that
-	// is let pass by default it takes 64 s, so that who stands still is gone after 74.
+	// is let pass by default it takes 64 s, so that who stands still is gone within 75.
 	pacedBytes = 64 << 10
 	// unpacedBytes is the most that is sent without a deadline, since so much fits
 	// into the buffers on the way: what is small costs no timer.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"perigee/httpcache"
@@ -98,12 +99,21 @@ func (x *exchange) invalidate(response *origin.Response) {
 	x.forget(x.target)
 	for _, u := range others {
 		host, ok := httpcache.CanonicalHost(u.Host)
-		path, fine := httpcache.NormalPath(u.EscapedPath())
+		path, fine := httpcache.NormalPath(spelled(u))
+		query, good := httpcache.NormalQuery(u.RawQuery)
 		site := x.h.sites.Load().Match(host)
-		if ok && fine && site != nil && site.Name == x.site.Name {
-			x.forget(httpcache.Target{Host: site.keyHost(host), Path: path, Query: u.RawQuery})
+		if ok && fine && good && site != nil && site.Name == x.site.Name {
+			x.forget(httpcache.Target{Host: site.keyHost(host), Path: path, Query: query})
 		}
 	}
+}
+
+// spelled is a URL's path as it was written: see rawPath.
+func spelled(u *url.URL) string {
+	if u.RawPath != "" {
+		return u.RawPath
+	}
+	return u.EscapedPath()
 }
 
 // forget removes what is stored for a target, in clear and over TLS. What is being

@@ -116,11 +116,3 @@ func (b *endingBody) Close() error {
 	defer b.end()
 	return b.ReadCloser.Close()
 }
-
-// Write implements [io.Writer] for an upstream that changed protocols.
-func (b *endingBody) Write(p []byte) (int, error) {
-	if w, ok := b.ReadCloser.(io.Writer); ok {
-		return w.Write(p)
-	}
-	return 0, io.ErrClosedPipe
-}
