@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"perigee/cachestore"
@@ -40,6 +41,22 @@ func (x *exchange) relay(response *origin.Response, result Result, status httpca
 	}
 	if err := x.copyBody(response.Body, response.ContentLength < 0); err != nil {
 		x.cut(err)
+		return
+	}
+	x.sendTrailers(response)
+}
+
+// sendTrailers passes trailers on over HTTP/2, for gRPC and its like, which cannot
+// do without. All others end here: what stands in a trailer was not there when the
+// response was judged, and HTTP/1.1 clients mix it up with the head.
+func (x *exchange) sendTrailers(response *origin.Response) {
+	if x.r.ProtoMajor < 2 || response.Trailer == nil ||
+		!strings.HasPrefix(response.Header.Get(httpcache.ContentTypeField), "application/grpc") {
+		return
+	}
+	h := x.w.Header()
+	for name, values := range response.Trailer() {
+		h[http.TrailerPrefix+name] = values
 	}
 }
 

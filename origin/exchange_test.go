@@ -55,7 +55,7 @@ func TestResponse(t *testing.T) {
 		if err != nil || text != "hello" {
 			t.Fatalf("got %q, %v; want hello", text, err)
 		}
-		resp.Body = nil
+		resp.Body, resp.Trailer = nil, nil
 		want := &origin.Response{
 			Status: 203, Proto: "HTTP/1.1", ContentLength: 5, Upstream: upstreamAt,
 			Header: http.Header{

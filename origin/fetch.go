@@ -86,6 +86,7 @@ func (x *exchange) roundTrip(req *Request, upgrade string) (*Response, *Error) {
 		Status:        answer.StatusCode,
 		Header:        answer.Header,
 		Body:          x.receive(req.Method, answer),
+		Trailer:       func() http.Header { return answer.Trailer },
 		ContentLength: answer.ContentLength,
 		Proto:         answer.Proto,
 		Upstream:      x.upstream.url,

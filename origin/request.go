@@ -60,8 +60,14 @@ func (r *Request) clean(upgrade string) {
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
+	// gRPC insists on TE: trailers, over HTTP/2, where that is no matter of the hop
+	// (RFC 9113 §8.2.2).
+	trailers := grpc(r.Header) && httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers")
 	for _, name := range hopByHop {
 		delete(r.Header, name)
+	}
+	if trailers {
+		r.Header["Te"] = []string{"trailers"}
 	}
 	if upgrade != "" {
 		r.Header["Connection"] = []string{"Upgrade"}
@@ -125,3 +131,7 @@ func target(scheme, authority, path, query string) *url.URL {
 	}
 	return u
 }
+
+// grpc tells by its content type whether a message is of gRPC or its like, which
+// cannot do without trailers.
+func grpc(h http.Header) bool { return strings.HasPrefix(h.Get("Content-Type"), "application/grpc") }

@@ -17,6 +17,10 @@ type Response struct {
 	// io.ReadWriteCloser, neither Idle nor Total bounds it, and only Close ends it.
 	Body io.ReadCloser
 
+	// Trailer returns the fields that came behind the body, nil for none. They are
+	// complete once Body has given io.EOF, and not to be asked for before.
+	Trailer func() http.Header
+
 	ContentLength int64     // of the body, or for HEAD of the body that GET would have; -1 unknown
 	Proto         string    // HTTP/1.1, HTTP/2.0
 	Upstream      string    // URL of the upstream that answered
