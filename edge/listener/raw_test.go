@@ -92,12 +92,16 @@ func loadRaw(t *testing.T, dir string, least int) []rawCase {
 // recorder is an answerer that reads and remembers everything it gets, and says in
 // its answer what it was asked.
 type recorder struct {
+	running sync.WaitGroup // a refusal may be read before the request's end is remembered
+
 	mu     sync.Mutex
 	whole  []string
 	broken int
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.running.Add(1)
+	defer r.running.Done()
 	body, err := io.ReadAll(req.Body)
 	r.mu.Lock()
 	asked := fmt.Sprintf("%s %s %s %q", req.Method, req.RequestURI, req.Host, body)
@@ -114,6 +118,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // take returns what has come since it was last called.
 func (r *recorder) take() (whole []string, broken int) {
+	r.running.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	whole, broken = r.whole, r.broken
