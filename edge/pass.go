@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -23,6 +24,10 @@ func (x *exchange) pass() {
 	body := x.uploading()
 	if body != nil {
 		defer body.end()
+	}
+	if err := x.gather(); err != nil {
+		x.passFailed(e, &origin.Error{Kind: origin.ErrCanceled, Err: err}, body)
+		return
 	}
 	request := &origin.Request{
 		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.site.host(x.host), ClientHost: x.host,
@@ -86,6 +91,35 @@ func (x *exchange) passFailed(e *errand, err error, body *upload) {
 		return
 	}
 	x.upstreamFailed(e, asTrouble(err))
+}
+
+// aheadBytes is how much of a request's body is read before the upstream is asked.
+const aheadBytes = 64 << 10
+
+// gather reads the beginning of the request's body, all of it if it is short,
+// before a connection to the upstream is taken: else clients that send slowly would
+// hold all of those. Over HTTP/2 a body of unknown length may be one side of a
+// dialogue, and is not waited for.
+func (x *exchange) gather() error {
+	n := x.r.ContentLength
+	if n == 0 || x.r.Body == nil || n < 0 && x.r.ProtoMajor > 1 {
+		return nil
+	}
+	if n < 0 || n > aheadBytes {
+		n = aheadBytes
+	}
+	ahead := bufio.NewReaderSize(x.r.Body, int(n))
+	if _, err := ahead.Peek(int(n)); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	x.r.Body = &aheadBody{Reader: ahead, Closer: x.r.Body}
+	return nil
+}
+
+// aheadBody is a body whose beginning has been read.
+type aheadBody struct {
+	io.Reader
+	io.Closer
 }
 
 // invalidate forgets what the response to an unsafe request made invalid: the

@@ -276,3 +276,29 @@ func TestUpgradeImpossible(t *testing.T) {
 		}
 	})
 }
+
+// Clients that send their bodies slowly hold no connection to the upstream meanwhile.
+func TestShortBodyIsGatheredFirst(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		conn, err := r.net.DialContext(t.Context(), "tcp", "www.test:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST /sum HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\nContent-Length: 10\r\n\r\n01234"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if n := r.origin.Total(); n != 0 {
+			t.Errorf("the upstream was asked %d times for half a body", n)
+		}
+		if _, err := io.WriteString(conn, "56789"); err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 200 ") {
+			t.Errorf("%.100q, %v", all, err)
+		}
+		r.hits("/sum", 1)
+	})
+}
