@@ -30,7 +30,7 @@ func wholeServer(t *testing.T) *Server {
 		},
 		Listener: func() listener.Stats {
 			return listener.Stats{
-				Open: 5, Hijacked: 2, Clients: 4, Requests: 1, Accepted: 12, AcceptErrors: 13, Handshakes: 14,
+				Open: 5, Hijacked: 2, Clients: 4, Requests: 1, Floods: 21, Accepted: 12, AcceptErrors: 13, Handshakes: 14,
 				Refused: map[listener.Refusal]uint64{listener.RefusalTotal: 15, listener.RefusalPerIP: 16},
 				Faults:  map[listener.Fault]uint64{listener.FaultTimeout: 17},
 			}
@@ -144,6 +144,9 @@ perigee_connections_accepted_total 12
 # TYPE perigee_connections_refused_total counter
 perigee_connections_refused_total{reason="connections"} 15
 perigee_connections_refused_total{reason="connections_per_ip"} 16
+# HELP perigee_http2_floods_total HTTP/2 connections cut for what they sent beside requests.
+# TYPE perigee_http2_floods_total counter
+perigee_http2_floods_total 21
 # HELP perigee_http_requests_in_flight Requests being answered.
 # TYPE perigee_http_requests_in_flight gauge
 perigee_http_requests_in_flight 1

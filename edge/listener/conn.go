@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 
 	"perigee/edge/listener/h1"
@@ -26,6 +27,15 @@ type conn struct {
 	// Guarded by engine.mu.
 	begun bool // the server has read from it
 	cut   bool // closed by us
+}
+
+// Read implements [net.Conn]. It yields after each read: a connection that always
+// has more to read would otherwise keep the processor for 10 ms at a time, and a
+// few of them make everybody else wait.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	runtime.Gosched()
+	return n, err
 }
 
 // Close closes the connection and ends its being counted; only the first call does.

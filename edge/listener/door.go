@@ -74,6 +74,7 @@ func (d *door) accept() {
 
 // receive takes one accepted connection past the gate to the engine.
 func (d *door) receive(nc net.Conn) {
+	limitUnsent(nc)
 	c := &conn{Conn: nc, gate: &d.set.gate, from: clientKey(nc.RemoteAddr())}
 	if !d.set.gate.admit(c) {
 		_ = nc.Close() // refused: nothing was read or written

@@ -34,7 +34,7 @@ type engine struct {
 // receive windows keep an idle or hostile connection cheap; the windows bound
 // uploads only.
 const (
-	h2Streams       = 250
+	h2Streams       = 100
 	h2FrameSize     = 16 << 10
 	h2HeaderTable   = 4 << 10
 	h2ConnWindow    = 512 << 10
@@ -84,6 +84,10 @@ func (s *Set) newEngine(secure bool) *engine {
 			PingTimeout:                   h2PingTimeout,
 			WriteByteTimeout:              h2WriteProgress,
 		},
+	}
+	if err := e.serveH2(); err != nil {
+		// Only settings of ours could be at fault: go on with net/http's own.
+		s.log.Error("HTTP/2 is served without counting its frames", "error", err)
 	}
 	s.mu.Lock()
 	s.engines[e] = struct{}{}

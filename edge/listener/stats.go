@@ -10,6 +10,7 @@ import (
 type counts struct {
 	acceptErrors atomic.Uint64
 	handshakes   atomic.Uint64
+	floods       atomic.Uint64
 	faults       [numFaults]atomic.Uint64
 	badRequests  h1.Counts
 }
@@ -30,6 +31,7 @@ type Stats struct {
 	Handshakes   uint64           // TLS handshakes that succeeded
 	Faults       map[Fault]uint64 // and those that failed, except those that a shutdown ended
 	HijackedEver uint64
+	Floods       uint64 // HTTP/2 connections cut for what they sent beside requests
 	// BadRequests are requests refused by what they are made of. Those are not in it
 	// that net/http's HTTP/2 refuses by itself: it tells nobody.
 	BadRequests map[BadRequest]uint64
@@ -44,6 +46,7 @@ func (s *Set) Stats() Stats {
 		BadRequests:  make(map[BadRequest]uint64, h1.NumReasons-1),
 		AcceptErrors: s.counts.acceptErrors.Load(),
 		Handshakes:   s.counts.handshakes.Load(),
+		Floods:       s.counts.floods.Load(),
 	}
 	for f := FaultNone + 1; f < numFaults; f++ {
 		st.Faults[f] = s.counts.faults[f].Load()
