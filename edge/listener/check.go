@@ -65,7 +65,7 @@ func checkFields(header http.Header, l Limits) h1.Reason {
 				}
 			}
 		case "Cookie":
-			if crumbs(values) > 2*l.Fields {
+			if crumbs(values) > maxCrumbs {
 				return h1.ReasonFields
 			}
 		}
@@ -84,6 +84,10 @@ func checkFields(header http.Header, l Limits) h1.Reason {
 	}
 	return h1.ReasonNone
 }
+
+// maxCrumbs is how many pieces the cookies of a request may come in. Each costs the
+// sender a byte, and us some sixty.
+const maxCrumbs = 256
 
 // crumbs counts the pieces that cookies may have come in (RFC 9113 §8.2.3), which
 // net/http has joined.

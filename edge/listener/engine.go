@@ -237,7 +237,10 @@ func (e *engine) answer(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor > 1 {
 		if reason := checkRequest(r, e.limits); reason != h1.ReasonNone {
 			e.set.counts.badRequests.Add(reason)
-			http.Error(w, reason.Text(), reason.Status())
+			// Without a body: the client might hold that back, and the request with it. The
+			// connection ends, as it does over HTTP/1.1, so that the next one costs more.
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(reason.Status())
 			return
 		}
 	}

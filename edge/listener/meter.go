@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 net/http's own HTTP/2 takes a bare *tls.Conn only, so that nothing can stand between: see docs/decisions.md
+
 package listener
 
 import (
