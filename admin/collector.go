@@ -20,7 +20,7 @@ type collector struct {
 	detached                      reading
 	connections, clients, running reading
 	accepted, refused, acceptErrs reading
-	handshakes, floods            reading
+	handshakes, floods, malformed reading
 	logDropped, panics, build     reading
 }
 
@@ -47,8 +47,10 @@ func newCollector(o *Options) *collector {
 		accepted:    counter("perigee_connections_accepted_total", "Connections taken."),
 		refused:     counter("perigee_connections_refused_total", "Connections refused, by the limit that was reached.", "reason"),
 		acceptErrs:  counter("perigee_accept_errors_total", "Times that the system could not hand over a connection."),
-		floods:      counter("perigee_http2_floods_total", "HTTP/2 connections cut for what they sent beside requests."),
-		handshakes:  counter("perigee_tls_handshakes_total", "TLS handshakes: ok, or what went wrong.", "result"),
+		malformed: counter("perigee_http_malformed_requests_total",
+			"Requests refused for what they are made of, before a site was looked for, by reason.", "reason"),
+		floods:     counter("perigee_http2_floods_total", "HTTP/2 connections cut for what they sent beside requests."),
+		handshakes: counter("perigee_tls_handshakes_total", "TLS handshakes: ok, or what went wrong.", "result"),
 
 		logDropped: counter("perigee_access_log_dropped_total", "Access log lines that were not written."),
 		panics:     counter("perigee_panics_total", "Requests that ended in a panic of ours."),
@@ -60,7 +62,7 @@ func newCollector(o *Options) *collector {
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, each := range []reading{
 		c.objects, c.bytes, c.limitBytes, c.evictions, c.filling, c.fills, c.detached,
-		c.connections, c.clients, c.running, c.accepted, c.refused, c.acceptErrs, c.handshakes, c.floods,
+		c.connections, c.clients, c.running, c.accepted, c.refused, c.acceptErrs, c.handshakes, c.floods, c.malformed,
 		c.logDropped, c.panics, c.build,
 	} {
 		out <- each.desc
@@ -117,6 +119,9 @@ func (c *collector) collectListener(send func(reading, float64, ...string)) {
 	}
 	send(c.acceptErrs, float64(s.AcceptErrors))
 	send(c.floods, float64(s.Floods))
+	for reason, n := range s.BadRequests {
+		send(c.malformed, float64(n), reason.String())
+	}
 	send(c.handshakes, float64(s.Handshakes), "ok")
 	for fault, n := range s.Faults {
 		send(c.handshakes, float64(n), fault.String())

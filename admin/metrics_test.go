@@ -33,6 +33,8 @@ func wholeServer(t *testing.T) *Server {
 				Open: 5, Hijacked: 2, Clients: 4, Requests: 1, Floods: 21, Accepted: 12, AcceptErrors: 13, Handshakes: 14,
 				Refused: map[listener.Refusal]uint64{listener.RefusalTotal: 15, listener.RefusalPerIP: 16},
 				Faults:  map[listener.Fault]uint64{listener.FaultTimeout: 17},
+
+				BadRequests: map[listener.BadRequest]uint64{1: 22},
 			}
 		},
 		AccessLogDropped: func() uint64 { return 18 },
@@ -147,6 +149,9 @@ perigee_connections_refused_total{reason="connections_per_ip"} 16
 # HELP perigee_http2_floods_total HTTP/2 connections cut for what they sent beside requests.
 # TYPE perigee_http2_floods_total counter
 perigee_http2_floods_total 21
+# HELP perigee_http_malformed_requests_total Requests refused for what they are made of, before a site was looked for, by reason.
+# TYPE perigee_http_malformed_requests_total counter
+perigee_http_malformed_requests_total{reason="request_line"} 22
 # HELP perigee_http_requests_in_flight Requests being answered.
 # TYPE perigee_http_requests_in_flight gauge
 perigee_http_requests_in_flight 1
