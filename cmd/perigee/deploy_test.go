@@ -125,7 +125,7 @@ func TestOperationsNamesWhatThereIs(t *testing.T) {
 	t.Parallel()
 	text := readFile(t, "../../docs/operations.md")
 	code := sources(t, "../../admin", "../../edge", "../../origin", "../../httpcache")
-	for _, metric := range regexp.MustCompile(`perigee_[a-z_]+`).FindAllString(text, -1) {
+	for _, metric := range regexp.MustCompile(`perigee_[a-z0-9_]+`).FindAllString(text, -1) {
 		if !strings.Contains(code, `"`+metric+`"`) {
 			t.Errorf("docs/operations.md names %s, which is no metric", metric)
 		}
