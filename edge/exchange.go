@@ -78,6 +78,9 @@ func (x *exchange) admit() *failure {
 	limits, sites := x.h.limits.Load(), x.h.sites.Load()
 	x.limits = limits
 	x.believe(sites)
+	if ceiling := overloadCeiling * int64(limits.Requests); ceiling > 0 && x.h.inFlight.Load() > ceiling {
+		return &failure{status: http.StatusServiceUnavailable, reason: "overloaded", text: overloadText, retryAfter: "1"}
+	}
 	if limits.TargetBytes > 0 && len(x.r.RequestURI) > limits.TargetBytes {
 		return &failure{status: http.StatusRequestURITooLong, reason: "target-too-long", text: "The request target is longer than this server takes."}
 	}

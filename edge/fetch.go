@@ -37,6 +37,14 @@ func (x *exchange) fetch(e *errand) {
 	x.goAlone(e)
 }
 
+const (
+	// overloadCeiling times Limits.Requests is how many requests there may be in all:
+	// beyond it not even what is stored is served, since those in hand, most of them
+	// streams that clients hold open, cost memory of their own.
+	overloadCeiling = 4
+	overloadText    = "This server has more requests in hand than it takes; try again in a moment."
+)
+
 // overloaded tells whether so many requests are in flight that nothing more may be
 // asked of upstreams.
 func (x *exchange) overloaded() bool {
@@ -54,8 +62,7 @@ func (x *exchange) shed(e *errand) {
 		return
 	}
 	x.fail(failure{
-		status: http.StatusServiceUnavailable, reason: "overloaded", forward: e.forward, retryAfter: "1",
-		text: "This server has more requests in hand than it takes; try again in a moment.",
+		status: http.StatusServiceUnavailable, reason: "overloaded", forward: e.forward, retryAfter: "1", text: overloadText,
 	})
 }
 

@@ -75,3 +75,20 @@ func TestOverloadRefreshesNothing(t *testing.T) {
 		free()
 	})
 }
+
+// Far beyond the bound not even what is stored is served: the requests in hand have
+// a bound in all.
+func TestOverloadCeiling(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		r.handler.Swap(NewSites([]*Site{r.site}), Limits{Requests: 2})
+		r.get("/size/10?cc=max-age%3D60")
+		r.handler.inFlight.Add(overloadCeiling * 2)
+		a := r.get("/size/10?cc=max-age%3D60")
+		a.expect(t, 503, "ERROR", "detail=overloaded")
+		if a.Header.Get("Retry-After") != "1" {
+			t.Errorf("Retry-After %q", a.Header.Get("Retry-After"))
+		}
+		r.handler.inFlight.Add(-overloadCeiling * 2)
+		r.get("/size/10?cc=max-age%3D60").expect(t, 200, "HIT", "hit; ttl=60")
+	})
+}
