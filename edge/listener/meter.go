@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -21,8 +22,13 @@ import (
 const (
 	// floodBalance is what a connection begins with, and the most it may have.
 	floodBalance = 1000
-	// A response's frames earn one each, and its last two more.
-	earnedByFrame, earnedByEnd = 1, 2
+	// A response's frames earn one each, and its last two more. A second earns ten:
+	// keep-alive pings over days are no flood.
+	earnedByFrame, earnedByEnd, earnedBySecond = 1, 2, 10
+	// Window updates have a balance of their own, for honest clients send many: Go's
+	// sends two for each 4 KiB that it reads. Content earns four a frame and one for
+	// each updateBytes.
+	updatesByFrame, updateBytes = 4, 1 << 10
 )
 
 var errFlood = errors.New("more control frames than a connection may send for what it is answered")
@@ -31,14 +37,17 @@ var errFlood = errors.New("more control frames than a connection may send for wh
 type metered struct {
 	*tls.Conn
 	counts  *counts
-	balance atomic.Int64
-	in      frames // Read's own
-	out     frames // Write's own
+	control balance
+	updates balance
+	in      frames    // Read's own
+	out     frames    // Write's own
+	paid    time.Time // until when seconds have been earned; Read's own
 }
 
 func newMetered(c *tls.Conn, counts *counts) *metered {
 	m := &metered{Conn: c, counts: counts}
-	m.balance.Store(floodBalance)
+	m.control.n.Store(floodBalance)
+	m.updates.n.Store(floodBalance)
 	m.in.skip = len(http2.ClientPreface)
 	return m
 }
@@ -46,13 +55,20 @@ func newMetered(c *tls.Conn, counts *counts) *metered {
 // Read implements [net.Conn]. It fails once the connection has run out.
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
-	spent := int64(0)
+	var control, updates int64
 	m.in.walk(p[:n], func(kind http2.FrameType, _ http2.Flags, length int) {
-		if kind != http2.FrameData || length == 0 {
-			spent++
+		switch {
+		case kind == http2.FrameWindowUpdate:
+			updates++
+		case kind != http2.FrameData || length == 0:
+			control++
 		}
 	})
-	if spent > 0 && m.balance.Add(-spent) < 0 {
+	if control+updates == 0 {
+		return n, err
+	}
+	m.earnTime()
+	if !m.control.spend(control) || !m.updates.spend(updates) {
 		m.counts.floods.Add(1)
 		_ = m.Conn.NetConn().Close() // at once: a goodbye would wait for a client that does not read
 		return 0, errFlood
@@ -60,28 +76,51 @@ func (m *metered) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// earnTime earns for the time since it was called last.
+func (m *metered) earnTime() {
+	now := time.Now()
+	if m.paid.IsZero() {
+		m.paid = now
+	}
+	if seconds := int64(now.Sub(m.paid) / time.Second); seconds > 0 {
+		m.paid = m.paid.Add(time.Duration(seconds) * time.Second)
+		m.control.earn(earnedBySecond * seconds)
+		m.updates.earn(earnedBySecond * seconds)
+	}
+}
+
 // Write implements [net.Conn].
 func (m *metered) Write(p []byte) (int, error) {
-	earned := int64(0)
-	m.out.walk(p, func(kind http2.FrameType, flags http2.Flags, _ int) {
+	var control, updates int64
+	m.out.walk(p, func(kind http2.FrameType, flags http2.Flags, length int) {
 		switch kind {
-		case http2.FrameData, http2.FrameHeaders:
-			earned += earnedByFrame
-			if flags.Has(http2.FlagDataEndStream) { // the same bit in both kinds
-				earned += earnedByEnd
-			}
+		case http2.FrameData:
+			updates += updatesByFrame + int64(length/updateBytes)
+		case http2.FrameHeaders:
+		default:
+			return
+		}
+		control += earnedByFrame
+		if flags.Has(http2.FlagDataEndStream) { // the same bit in both kinds
+			control += earnedByEnd
 		}
 	})
-	if earned > 0 {
-		m.earn(earned)
-	}
+	m.control.earn(control)
+	m.updates.earn(updates)
 	return m.Conn.Write(p)
 }
 
-func (m *metered) earn(n int64) {
-	for {
-		held := m.balance.Load()
-		if held < 0 || m.balance.CompareAndSwap(held, min(held+n, floodBalance)) {
+// balance is what a connection may still send of a kind.
+type balance struct{ n atomic.Int64 }
+
+// spend tells whether there was so much.
+func (b *balance) spend(n int64) bool { return n == 0 || b.n.Add(-n) >= 0 }
+
+// earn adds n, up to the most that there may be. Who has run out stays so.
+func (b *balance) earn(n int64) {
+	for n > 0 {
+		held := b.n.Load()
+		if held < 0 || b.n.CompareAndSwap(held, min(held+n, floodBalance)) {
 			return
 		}
 	}

@@ -82,8 +82,9 @@ func (f *flooder) request(stream uint32) error {
 func TestFloodsCutTheirConnection(t *testing.T) {
 	t.Parallel()
 	for name, frame := range map[string]func(f *flooder, i int) error{
-		"ping":     func(f *flooder, i int) error { return f.fr.WritePing(false, [8]byte{byte(i)}) },
-		"settings": func(f *flooder, i int) error { return f.fr.WriteSettings() },
+		"ping":          func(f *flooder, i int) error { return f.fr.WritePing(false, [8]byte{byte(i)}) },
+		"settings":      func(f *flooder, i int) error { return f.fr.WriteSettings() },
+		"window update": func(f *flooder, i int) error { return f.fr.WriteWindowUpdate(0, 1) },
 		"priority": func(f *flooder, i int) error {
 			return f.fr.WritePriority(uint32(2*i+1), http2.PriorityParam{Weight: 1})
 		},
@@ -135,6 +136,34 @@ func TestAnsweredRequestsAreNoFlood(t *testing.T) {
 		if _, ok := <-ended; !ok {
 			t.Fatalf("after %d requests the connection was cut", i)
 		}
+	}
+	if floods := s.Stats().Floods; floods != 0 {
+		t.Errorf("%d floods counted", floods)
+	}
+}
+
+// A long download is acknowledged by two window updates for each of its frames, as
+// Go's client does it: that is no flood.
+func TestDownloadIsNoFlood(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 20
+	s, _ := rawServer(t, true, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		piece := make([]byte, 1<<20)
+		for range size / len(piece) {
+			_, _ = w.Write(piece)
+		}
+	}))
+	_, https := s.Addrs()
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer transport.CloseIdleConnections()
+	a, err := (&http.Client{Transport: transport}).Get("https://" + https[0].String() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	n, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{a.Body}, make([]byte, 4<<10))
+	if a.ProtoMajor != 2 || n != size || err != nil {
+		t.Errorf("%s: %d bytes of %d, %v", a.Proto, n, size, err)
 	}
 	if floods := s.Stats().Floods; floods != 0 {
 		t.Errorf("%d floods counted", floods)

@@ -69,10 +69,11 @@ var testModules = []string{
 
 // doors are the files that may read the clock, at most one a package.
 var doors = map[string]string{
-	"edge/handler.go":      "when a request arrived, and how long it took",
-	"origin/fetch.go":      "request time and response time of a stored response (RFC 9111 §4.2.3)",
-	"cmd/perigee/node.go":  "when the configuration in force was loaded",
-	"cachestore/window.go": "how long a slow reader has held up a response that is only passed on",
+	"edge/handler.go":        "when a request arrived, and how long it took",
+	"origin/fetch.go":        "request time and response time of a stored response (RFC 9111 §4.2.3)",
+	"cmd/perigee/node.go":    "when the configuration in force was loaded",
+	"edge/listener/meter.go": "how long ago an HTTP/2 connection was last credited for the time",
+	"cachestore/window.go":   "how long a slow reader has held up a response that is only passed on",
 }
 
 // equipment is what runs in no server: measurements, and what only tests use. It may
