@@ -26,6 +26,7 @@ import (
 type poisonRig struct {
 	origin *weakOrigin
 	dial   func() (net.Conn, error)
+	other  func() (net.Conn, error) // in clear where dial is over TLS, and the other way round
 }
 
 // poisonNodes are the configurations that cases name, each as it differs from that
@@ -62,7 +63,11 @@ func poisonRigs(t *testing.T, proto string) map[string]*poisonRig {
 			n.stop(ctx)
 		})
 		clear, secure := n.listeners.Addrs()
-		rigs[name] = &poisonRig{origin: origin, dial: poisonDial(proto, clear[0].String(), secure[0].String())}
+		crossed := map[string]string{"": "http/1.1"}[proto]
+		rigs[name] = &poisonRig{
+			origin: origin, dial: poisonDial(proto, clear[0].String(), secure[0].String()),
+			other: poisonDial(crossed, clear[0].String(), secure[0].String()),
+		}
 	}
 	return rigs
 }
@@ -252,6 +257,31 @@ func TestPoison(t *testing.T) {
 	t.Run("clear", func(t *testing.T) { wirePoison(t, "", h1) })
 	t.Run("tls", func(t *testing.T) { wirePoison(t, "http/1.1", overTLS) })
 	t.Run("h2", func(t *testing.T) { wirePoison(t, "h2", h2) })
+}
+
+// What was made for a client in clear, with links in clear, is not for one over TLS.
+func TestPoisonKeepsSchemesApart(t *testing.T) {
+	t.Parallel()
+	for name, rig := range poisonRigs(t, "") {
+		c := &poisonCase{id: "scheme", victim: "/a"}
+		rig.origin.runs(map[string]string{"shows": "X-Forwarded-Proto"})
+		for _, way := range []struct {
+			dial func() (net.Conn, error)
+			want string
+		}{{rig.dial, "http"}, {rig.other, "https"}, {rig.dial, "http"}, {rig.other, "https"}} {
+			nc, err := way.dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := talkRaw(nc, http.MethodGet, c.victimBytes(), false)
+			if len(got) != 1 || !strings.Contains(got[0].text, fmt.Sprintf("X-Forwarded-Proto is %q", way.want)) {
+				t.Errorf("node %q: a client of %s was answered with %+v", name, way.want, got)
+			}
+		}
+		if n := len(rig.origin.asked()); n != 2 {
+			t.Errorf("node %q: the origin was asked %d times, want 2", name, n)
+		}
+	}
 }
 
 // The attempts that succeed so far are whole cases, ready to be run.
