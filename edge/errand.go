@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"perigee/cachestore"
@@ -28,7 +29,9 @@ type errand struct {
 	held     *cachestore.Object // the stored response that the request matches, nil for none
 	validate bool               // ask whether held is still good
 	onError  bool               // held may be served if the upstream fails
-	asked    int64              // the invalidations there had been when the upstream was asked
+
+	conditional, ranged bool  // the client's own conditions, or its range, were sent
+	asked               int64 // the invalidations there had been when the upstream was asked
 }
 
 // landing is how an errand ended: an object that others may share, or a response
@@ -113,7 +116,10 @@ func (e *errand) ask(ctx context.Context, whom audience) *landing {
 	end := func() { withHandler(); cancel() }
 	headOnly := context.AfterFunc(ctx, end)
 	e.asked = e.h.moments.Load()
-	response, err := e.site.Origin.Fetch(life, e.request(whom))
+	request := e.request(whom)
+	e.ranged = len(request.Header["Range"]) > 0
+	e.conditional = !e.validate && conditional(request.Header)
+	response, err := e.site.Origin.Fetch(life, request)
 	headOnly()
 	if err != nil {
 		end()
@@ -128,6 +134,16 @@ func (e *errand) ask(ctx context.Context, whom audience) *landing {
 	_ = response.Body.Close()
 	e.held, e.validate = nil, false
 	return e.ask(ctx, forAll)
+}
+
+// conditional tells whether a request has preconditions (RFC 9110 §13.1).
+func conditional(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, "If-") {
+			return true
+		}
+	}
+	return false
 }
 
 // failed turns an error of the upstream into a landing: the stale response where
@@ -151,6 +167,11 @@ func (e *errand) request(whom audience) *origin.Request {
 		h.Set("Accept-Encoding", encodings)
 	}
 	dropUnkeyed(h)
+	if !e.site.Rules.HonourRequest {
+		// Where clients cannot empty this cache, they cannot empty those behind it either.
+		h.Del(httpcache.CacheControlField)
+		h.Del("Pragma")
+	}
 	if whom == forAll || e.validate {
 		httpcache.ClearConditionals(h)
 	}

@@ -31,6 +31,12 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 	case e.overtaken():
 		land.private, land.reason = response, "invalidated"
 		return true
+	case e.conditional || e.ranged && response.Status != http.StatusOK:
+		// 206, 304, 412, 416, or whatever an application makes of them: an answer to
+		// this client's conditions, and not what the page is. A 200 to a range is the
+		// whole.
+		land.private, land.reason = response, "conditions-sent"
+		return true
 	}
 	stored, refusal := httpcache.NewStored(e.site.Rules, e.req, meta)
 	if refusal != httpcache.Storable {
