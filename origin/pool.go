@@ -152,6 +152,12 @@ func parseUpstream(text string) (*url.URL, error) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("it must not hold a query or fragment")
 	}
+	if strings.HasPrefix(u.Host, "[") {
+		// An address has one spelling; nothing of it is a name to be encoded.
+		if _, err := netip.ParseAddr(u.Hostname()); err != nil || !printable(u.Hostname()) || !ascii(u.Hostname()) {
+			return nil, fmt.Errorf("host %q is not an IPv6 address", u.Host)
+		}
+	}
 	host, err := httpguts.PunycodeHostPort(u.Host)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", u.Host, err)
@@ -164,6 +170,15 @@ func parseUpstream(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("path %q holds what a path cannot", base)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(host), Path: base, RawPath: base}, nil
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
 }
 
 // Sizes of what one connection may hold of a response that nobody reads yet.
