@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -149,6 +150,16 @@ func (x *exchange) sendBody(o *cachestore.Object, p part) {
 	}
 }
 
+// clearHeader takes back the fields that were set for another answer, but not what
+// the engine says of the connection.
+func (x *exchange) clearHeader() {
+	h := x.w.Header()
+	connection := h["Connection"]
+	if clear(h); connection != nil {
+		h["Connection"] = connection
+	}
+}
+
 // refetchGone answers from the upstream when an object left the store between
 // look-up and reading.
 func (x *exchange) refetchGone() {
@@ -156,7 +167,7 @@ func (x *exchange) refetchGone() {
 		x.fail(failure{status: http.StatusServiceUnavailable, reason: "store-churn", text: "The response left the store before it could be sent; try again."})
 		return
 	}
-	clear(x.w.Header())
+	x.clearHeader()
 	x.goAlone(errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss}))
 }
 
@@ -176,10 +187,11 @@ func tierOf(o *cachestore.Object) string {
 // copyFrom sends what the reader gives, and flushes whenever it would have to wait
 // for more: a follower of a fill gets every byte as it arrives.
 func (x *exchange) copyFrom(reader *cachestore.Reader) error {
-	defer x.unpace()
+	defer x.bodySent()
 	for {
 		if !reader.Ready() {
 			x.flush()
+			x.unpace() // it is not the client that we wait for now
 		}
 		piece, err := reader.Next(x.ctx)
 		if err != nil {
@@ -202,9 +214,55 @@ func (x *exchange) bodyEnded(o *cachestore.Object, reader *cachestore.Reader, p 
 	}
 }
 
+// writeHead sends the head. A request's body that nobody wanted is read first, as
+// far as it comes at once; where some is left the connection ends with the response.
+// Net/http would else wait for the rest before it sends anything, however long the
+// client takes.
 func (x *exchange) writeHead(status int) {
+	if x.r.ProtoMajor == 1 && x.unread() {
+		if x.drain(); x.unread() {
+			x.w.Header()["Connection"] = closing
+			x.stopReading()
+		}
+	}
+	if x.r.ProtoMajor > 1 {
+		x.pace() // its flow control may let not even the first byte pass
+	}
 	x.sent(status)
 	x.w.WriteHeader(status)
+}
+
+var closing = []string{"close"}
+
+// unread tells whether the client has announced a body that has not been read.
+func (x *exchange) unread() bool {
+	if x.r.ContentLength == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+		return false
+	}
+	return x.body == nil || !x.body.whole()
+}
+
+// stopReading bounds how long net/http, which reads on when the response has gone
+// out, waits for a body on a connection that is about to end.
+func (x *exchange) stopReading() {
+	if w, ok := x.w.(deadliner); ok {
+		_ = w.SetReadDeadline(clock().Add(clientPatience))
+	}
+}
+
+// drainBytes is how much of an unwanted body is read for the connection's sake.
+const drainBytes = 256 << 10
+
+// drain reads the rest of the request's body, unless the upstream has it in hand or
+// the client waits to be asked for it.
+func (x *exchange) drain() {
+	w, ok := x.w.(deadliner)
+	if !ok || x.body == nil || x.handedOn || x.r.Header.Get("Expect") != "" {
+		return
+	}
+	_ = w.SetReadDeadline(clock().Add(clientPatience))
+	_, _ = io.CopyN(io.Discard, x.body, drainBytes)
+	_ = w.SetReadDeadline(time.Time{})
 }
 
 func (x *exchange) flush() {

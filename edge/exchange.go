@@ -38,6 +38,8 @@ type exchange struct {
 	anchor    *anchor   // that waits for this exchange to begin reading
 	values    [3]string // room for the values of fields of ours
 	limits    *Limits
+	body      *content   // of the request, nil for none
+	handedOn  bool       // body belongs to the connection to the upstream
 	peer      netip.Addr // the connection's other end
 	chain     string     // X-Forwarded-For, as a trusted proxy sent it
 	record    Record
@@ -99,7 +101,7 @@ func (x *exchange) admit() *failure {
 		return &failure{status: http.StatusMisdirectedRequest, reason: "no-such-site", text: "No site named " + host + " is served here. (Operator: a site file with `site: " + host + "` would serve it.)"}
 	}
 	x.record.Site = x.site.Name
-	if x.site.ClearOnly && x.record.Scheme == "https" {
+	if x.site.ClearOnly && x.r.TLS != nil {
 		return &failure{status: http.StatusMisdirectedRequest, reason: "not-over-tls", text: "This site is served in clear only."}
 	}
 	return x.aim()
@@ -136,15 +138,20 @@ func rawPath(r *http.Request) string {
 }
 
 // admitBody refuses a request body that is longer than limit, at once or when it
-// turns out to be.
+// turns out to be. The request's own Body stays in its place: net/http looks at it
+// to know whether the client waits for 100.
 func (x *exchange) admitBody(limit int64) *failure {
-	if limit <= 0 || x.r.Body == nil || x.r.Body == http.NoBody {
+	if x.r.ContentLength == 0 || x.r.Body == nil || x.r.Body == http.NoBody {
 		return nil
 	}
-	if x.r.ContentLength > limit {
+	if limit > 0 && x.r.ContentLength > limit {
 		return &failure{status: http.StatusRequestEntityTooLarge, reason: "body-too-large", text: "The request body is larger than this server takes."}
 	}
-	x.r.Body = http.MaxBytesReader(x.w, x.r.Body, limit)
+	body := x.r.Body
+	if limit > 0 {
+		body = http.MaxBytesReader(x.w, body, limit)
+	}
+	x.body = &content{ReadCloser: body, want: x.r.ContentLength}
 	return nil
 }
 
@@ -219,8 +226,7 @@ func (x *exchange) redirectToHTTPS() {
 	}
 	x.record.Cache, x.record.Reason = ResultNone, "redirect-to-https"
 	x.w.Header().Set("Location", location)
-	x.sent(http.StatusPermanentRedirect)
-	x.w.WriteHeader(http.StatusPermanentRedirect)
+	x.writeHead(http.StatusPermanentRedirect)
 }
 
 // answerHealth tells whoever routes to us whether to go on, and how busy we are.

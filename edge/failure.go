@@ -30,8 +30,8 @@ var internalFault = failure{
 // fail sends a failure. It is never stored by those behind us.
 func (x *exchange) fail(f failure) {
 	x.record.Cache, x.record.Reason = ResultError, f.reason
+	x.clearHeader()
 	h := x.w.Header()
-	clear(h)
 	h[httpcache.CacheControlField] = noStore
 	if f.retryAfter != "" {
 		h["Retry-After"] = []string{f.retryAfter}
@@ -40,7 +40,7 @@ func (x *exchange) fail(f failure) {
 	switch f.status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
 		// What follows on this connection may not be what we think it is.
-		h["Connection"] = []string{"close"}
+		h["Connection"] = closing
 	}
 	x.plainText(f.status, itoa(int64(f.status))+" "+http.StatusText(f.status)+"\n"+f.text+"\n")
 }

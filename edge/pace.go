@@ -57,11 +57,21 @@ func (x *exchange) pace() {
 	_ = w.SetWriteDeadline(now.Add(clientPatience + paceRest + part))
 }
 
-// unpace takes the deadline back: the connection goes on to other requests.
+// unpace takes the deadline back. On HTTP/2 it is a timer of the stream, which would
+// end the stream also while we wait for the upstream and not for the client.
 func (x *exchange) unpace() {
 	if w, ok := x.w.(deadliner); ok && !x.pacedAt.IsZero() {
 		x.pacedAt = time.Time{}
 		_ = w.SetWriteDeadline(time.Time{})
+	}
+}
+
+// bodySent ends the pacing of a response. On HTTP/1.1 the connection goes on to other
+// requests, with a deadline of its own (edge/listener). On HTTP/2 the stream's stays:
+// what is left in buffers has to go out too.
+func (x *exchange) bodySent() {
+	if x.r.ProtoMajor == 1 {
+		x.unpace()
 	}
 }
 
@@ -122,8 +132,13 @@ func (u *upload) allow(until time.Time) bool {
 func (u *upload) end() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.ended {
-		u.ended = true
-		_ = u.w.SetReadDeadline(time.Time{})
+	if u.ended {
+		return
 	}
+	u.ended = true
+	var until time.Time
+	if c, ok := u.ReadCloser.(*content); ok && !c.whole() {
+		until = clock().Add(clientPatience) // see stopReading
+	}
+	_ = u.w.SetReadDeadline(until)
 }

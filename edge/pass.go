@@ -21,17 +21,19 @@ func (x *exchange) pass() {
 		x.shed(e)
 		return
 	}
-	body := x.uploading()
-	if body != nil {
-		defer body.end()
+	x.handedOn = true
+	body, slow := x.uploading()
+	if slow != nil {
+		defer slow.end()
 	}
-	if err := x.gather(); err != nil {
-		x.passFailed(e, &origin.Error{Kind: origin.ErrCanceled, Err: err}, body)
+	body, err := gather(x.r, body)
+	if err != nil {
+		x.passFailed(e, &origin.Error{Kind: origin.ErrCanceled, Err: err}, slow)
 		return
 	}
 	request := &origin.Request{
 		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.site.host(x.host), ClientHost: x.host,
-		Header: e.forwardHeader(), Body: x.r.Body, ContentLength: x.r.ContentLength,
+		Header: e.forwardHeader(), Body: body, ContentLength: x.r.ContentLength,
 	}
 	x.site.Request.apply(request.Header)
 	if protocol := x.upgrade(); protocol != "" {
@@ -40,7 +42,7 @@ func (x *exchange) pass() {
 	}
 	response, err := x.site.Origin.Fetch(x.ctx, request)
 	if err != nil {
-		x.passFailed(e, err, body)
+		x.passFailed(e, err, slow)
 		return
 	}
 	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
@@ -52,15 +54,18 @@ func (x *exchange) pass() {
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
 }
 
-// uploading watches over the pace of the request's body, if there is one.
-func (x *exchange) uploading() *upload {
-	w, ok := x.w.(deadliner)
-	if !ok || x.r.ContentLength == 0 || x.r.Body == nil || x.limits.MinRate <= 0 {
-		return nil
+// uploading is the request's body, nil for none, and what watches over its pace, nil
+// where nothing does.
+func (x *exchange) uploading() (io.ReadCloser, *upload) {
+	if x.body == nil {
+		return nil, nil
 	}
-	u := &upload{ReadCloser: x.r.Body, w: w, rate: x.limits.MinRate}
-	x.r.Body = u
-	return u
+	w, ok := x.w.(deadliner)
+	if !ok || x.limits.MinRate <= 0 {
+		return x.body, nil
+	}
+	u := &upload{ReadCloser: x.body, w: w, rate: x.limits.MinRate}
+	return u, u
 }
 
 func (x *exchange) passForward() httpcache.Forward {
@@ -100,20 +105,19 @@ const aheadBytes = 64 << 10
 // before a connection to the upstream is taken: else clients that send slowly would
 // hold all of those. Over HTTP/2 a body of unknown length may be one side of a
 // dialogue, and is not waited for.
-func (x *exchange) gather() error {
-	n := x.r.ContentLength
-	if n == 0 || x.r.Body == nil || n < 0 && x.r.ProtoMajor > 1 {
-		return nil
+func gather(r *http.Request, body io.ReadCloser) (io.ReadCloser, error) {
+	n := r.ContentLength
+	if body == nil || n < 0 && r.ProtoMajor > 1 {
+		return body, nil
 	}
 	if n < 0 || n > aheadBytes {
 		n = aheadBytes
 	}
-	ahead := bufio.NewReaderSize(x.r.Body, int(n))
+	ahead := bufio.NewReaderSize(body, int(n))
 	if _, err := ahead.Peek(int(n)); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return nil, err
 	}
-	x.r.Body = &aheadBody{Reader: ahead, Closer: x.r.Body}
-	return nil
+	return &aheadBody{Reader: ahead, Closer: body}, nil
 }
 
 // aheadBody is a body whose beginning has been read.

@@ -79,15 +79,16 @@ func bodyAllowed(status int) bool {
 func (x *exchange) copyBody(r io.Reader, live bool) error {
 	buf := relayBuffers.Get().(*[relayBytes]byte)
 	defer relayBuffers.Put(buf)
+	defer x.bodySent()
 	if live {
 		x.flush()
+		x.unpace()
 	}
 	if body, ok := r.(*endingBody); ok {
 		// The fetch was begun for others too, so it does not know of this client.
 		stop := context.AfterFunc(x.ctx, body.end)
 		defer stop()
 	}
-	defer x.unpace()
 	for {
 		n, err := r.Read(buf[:])
 		if n > 0 {
@@ -96,6 +97,7 @@ func (x *exchange) copyBody(r io.Reader, live bool) error {
 			}
 			if n < len(buf) && err == nil {
 				x.flush()
+				x.unpace() // it is not the client that we wait for now
 			}
 		}
 		if err != nil {

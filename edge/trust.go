@@ -40,16 +40,30 @@ func clientOf(sites *Sites, peer netip.Addr, chain string) netip.Addr {
 	client := peer
 	for chain != "" {
 		i := strings.LastIndexByte(chain, ',')
-		addr, err := netip.ParseAddr(strings.TrimSpace(chain[i+1:]))
-		if err != nil {
-			return client
-		}
-		if client = addr.Unmap(); !sites.trusts(client) {
-			return client
-		}
+		member := strings.TrimSpace(chain[i+1:])
 		chain = chain[:max(i, 0)]
+		if member == "" {
+			continue // RFC 9110 §5.6.1.2
+		}
+		addr, ok := nodeAddr(member)
+		if !ok {
+			return client
+		}
+		if client = addr; !sites.trusts(client) {
+			return client
+		}
 	}
 	return client
+}
+
+// nodeAddr is the address in a member of X-Forwarded-For, which some proxies write
+// with a port, or in brackets.
+func nodeAddr(member string) (netip.Addr, bool) {
+	if with, err := netip.ParseAddrPort(member); err == nil {
+		return with.Addr().Unmap(), true
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(member, "["), "]"))
+	return addr.Unmap(), err == nil
 }
 
 // lastMember is the last member of a list field, in lower case.

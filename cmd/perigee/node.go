@@ -225,7 +225,10 @@ func (n *node) stop(ctx context.Context) {
 		_ = n.handler.Close(now)
 	}
 	n.passed.close()
-	n.change.Lock() // a reload that is under way ends first
+	if n.admin != nil {
+		_ = n.admin.Shutdown(ctx) // a reload that is under way ends first
+	}
+	n.change.Lock()
 	defer n.change.Unlock()
 	if n.served != nil {
 		n.served.close()
@@ -235,9 +238,6 @@ func (n *node) stop(ctx context.Context) {
 	}
 	if log := n.records.log.Load(); log != nil {
 		_ = log.Close()
-	}
-	if n.admin != nil {
-		_ = n.admin.Shutdown(ctx)
 	}
 }
 

@@ -35,6 +35,9 @@ func (n *node) reload(context.Context) admin.ReloadResult {
 // apply loads, prepares and installs. Everything that can fail comes before the
 // first thing that is changed.
 func (n *node) apply() (changed []string, err error) {
+	if n.draining.Load() || !n.up.Load() {
+		return nil, errors.New("the node is starting or stopping")
+	}
 	conf, err := n.load()
 	if err != nil {
 		return nil, err

@@ -131,7 +131,7 @@ func listenerLimits(l config.Limits) listener.Limits {
 	const farAbove = 4
 	return listener.Limits{
 		Connections: l.Connections, ConnectionsPerIP: l.ConnectionsPerIP,
-		HeaderTime: l.HeaderTime, Idle: l.Idle, FieldBytes: int(l.FieldBytes),
+		HeaderTime: l.HeaderTime, Idle: l.Idle, MinRate: l.MinRate, FieldBytes: int(l.FieldBytes),
 		Fields: farAbove * l.Fields, TargetBytes: farAbove * int(l.Target),
 	}
 }

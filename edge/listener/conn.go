@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"perigee/edge/listener/h1"
 )
@@ -19,6 +20,7 @@ type conn struct {
 	engine *engine                 // set by take, before anybody else sees the conn
 	from   netip.Addr              // what ConnectionsPerIP counts by; zero = uncounted
 	reader atomic.Pointer[h1.Conn] // of HTTP/1.1 on it; must hear of Close
+	armed  atomic.Int64            // when the deadline for writing was set, in ns; 0 = it is not ours
 	fault  Fault                   // why a handshake is going to fail; only the handshake's goroutine uses it
 
 	// Guarded by gate.mu.
@@ -36,6 +38,52 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	runtime.Gosched()
 	return n, err
+}
+
+// The least that a connection has to take, and how often that is looked at.
+const (
+	writePart = 64 << 10
+	writeRest = 5 * time.Second // a deadline is left as it is for so long
+	writeIdle = 5 * time.Second // on top of what a part takes at Limits.MinRate
+)
+
+// Write implements [net.Conn]. A client that does not take a part in its time is
+// cut, whatever it is being sent; each part has a deadline, renewed now and then.
+func (c *conn) Write(p []byte) (int, error) {
+	sent := 0
+	for {
+		part := p[sent:min(len(p), sent+writePart)]
+		c.allowWrite()
+		n, err := c.Conn.Write(part)
+		if sent += n; err != nil || sent == len(p) {
+			return sent, err
+		}
+	}
+}
+
+func (c *conn) allowWrite() {
+	if c.engine == nil || c.engine.limits.MinRate <= 0 {
+		return
+	}
+	now := clock()
+	if armed := c.armed.Load(); now.UnixNano()-armed < int64(writeRest) {
+		return
+	}
+	c.armed.Store(now.UnixNano())
+	part := time.Duration(writePart * int64(time.Second) / c.engine.limits.MinRate)
+	_ = c.Conn.SetWriteDeadline(now.Add(writeRest + writeIdle + part))
+}
+
+// SetWriteDeadline implements [net.Conn]: the next Write sets ours again.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.armed.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline implements [net.Conn].
+func (c *conn) SetDeadline(t time.Time) error {
+	c.armed.Store(0)
+	return c.Conn.SetDeadline(t)
 }
 
 // Close closes the connection and ends its being counted; only the first call does.

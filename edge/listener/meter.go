@@ -78,7 +78,7 @@ func (m *metered) Read(p []byte) (int, error) {
 
 // earnTime earns for the time since it was called last.
 func (m *metered) earnTime() {
-	now := time.Now()
+	now := clock()
 	if m.paid.IsZero() {
 		m.paid = now
 	}
@@ -171,3 +171,6 @@ func (e *engine) serveH2() error {
 	}
 	return nil
 }
+
+// clock is this package's door to the clock.
+func clock() time.Time { return time.Now() }

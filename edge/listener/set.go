@@ -33,6 +33,7 @@ type Limits struct {
 	Connections      int           // open at once, all addresses together; 0 = no limit
 	ConnectionsPerIP int           // open at once per client address, an IPv6 client being its /64; 0 = no limit
 	HeaderTime       time.Duration // for a TLS handshake, and again for a request's header section; 0 = 15 s
+	MinRate          int64         // bytes a second that a client has to take while it is sent something; 0 = no limit
 	Idle             time.Duration // a kept-alive connection without a request; 0 = 75 s
 	FieldBytes       int           // request line and field lines together; 0 = 64 KiB
 	TargetBytes      int           // of a request target; 0 = 64 KiB
