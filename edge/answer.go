@@ -187,7 +187,6 @@ func tierOf(o *cachestore.Object) string {
 // copyFrom sends what the reader gives, and flushes whenever it would have to wait
 // for more: a follower of a fill gets every byte as it arrives.
 func (x *exchange) copyFrom(reader *cachestore.Reader) error {
-	defer x.bodySent()
 	for {
 		if !reader.Ready() {
 			x.flush()

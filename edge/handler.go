@@ -170,6 +170,7 @@ func (h *Handler) end(x *exchange) {
 		x.survive(fault)
 	}
 	x.weigh()
+	x.endPacing()
 	h.inFlight.Add(-1)
 	x.record.Duration = time.Since(x.record.Time)
 	h.recorder.Record(&x.record)

@@ -66,13 +66,17 @@ func (x *exchange) unpace() {
 	}
 }
 
-// bodySent ends the pacing of a response. On HTTP/1.1 the connection goes on to other
-// requests, with a deadline of its own (edge/listener). On HTTP/2 the stream's stays:
-// what is left in buffers has to go out too.
-func (x *exchange) bodySent() {
-	if x.r.ProtoMajor == 1 {
-		x.unpace()
+// endPacing ends the pacing of a response. What is left in the stream's buffers goes
+// out under its last deadline; then that is taken back, for x/net's timer of a stream
+// that was reset meanwhile would keep the stream's memory until it fires.
+func (x *exchange) endPacing() {
+	if x.pacedAt.IsZero() {
+		return
 	}
+	if x.r.ProtoMajor > 1 && !x.record.Aborted {
+		x.flush()
+	}
+	x.unpace()
 }
 
 // deadliner is what response writers of net/http are besides.

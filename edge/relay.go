@@ -79,7 +79,6 @@ func bodyAllowed(status int) bool {
 func (x *exchange) copyBody(r io.Reader, live bool) error {
 	buf := relayBuffers.Get().(*[relayBytes]byte)
 	defer relayBuffers.Put(buf)
-	defer x.bodySent()
 	if live {
 		x.flush()
 		x.unpace()
