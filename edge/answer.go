@@ -225,7 +225,7 @@ func (x *exchange) writeHead(status int) {
 		}
 	}
 	if x.r.ProtoMajor > 1 {
-		x.pace() // its flow control may let not even the first byte pass
+		x.pace(unpacedBytes) // its flow control may let not even the first byte pass
 	}
 	x.sent(status)
 	x.w.WriteHeader(status)

@@ -45,6 +45,7 @@ type exchange struct {
 	record    Record
 	headSent  bool
 	pacedAt   time.Time // when the client was given its deadline, zero for none
+	pacedFor  int       // bytes that the deadline is for
 	wentAlone bool      // a fetch of this request's own was made
 }
 

@@ -29,7 +29,7 @@ func (x *exchange) send(piece []byte) error {
 	for len(piece) > 0 {
 		part := piece[:min(len(piece), pacedBytes)]
 		if x.record.BodyBytes > 0 || len(part) > unpacedBytes {
-			x.pace()
+			x.pace(pacedBytes)
 		}
 		n, err := x.w.Write(part)
 		x.record.BodyBytes += int64(n)
@@ -41,19 +41,19 @@ func (x *exchange) send(piece []byte) error {
 	return nil
 }
 
-// pace gives the client time for the next part. A client that stands still would
+// pace gives the client time for n bytes more. A client that stands still would
 // hold memory and a connection to the upstream for as long as it likes.
-func (x *exchange) pace() {
+func (x *exchange) pace(n int) {
 	w, ok := x.w.(deadliner)
 	if !ok || x.limits == nil || x.limits.MinRate <= 0 {
 		return
 	}
 	now := clock()
-	if now.Sub(x.pacedAt) < paceRest {
+	if now.Sub(x.pacedAt) < paceRest && n <= x.pacedFor {
 		return
 	}
-	x.pacedAt = now
-	part := time.Duration(pacedBytes * int64(time.Second) / x.limits.MinRate)
+	x.pacedAt, x.pacedFor = now, n
+	part := time.Duration(int64(n) * int64(time.Second) / x.limits.MinRate)
 	_ = w.SetWriteDeadline(now.Add(clientPatience + paceRest + part))
 }
 
