@@ -89,6 +89,9 @@ func (f *Fill) Stored() bool { return !f.windowed }
 func (f *Fill) Copy(ctx context.Context, r io.Reader) error {
 	err := errBroken
 	defer func() {
+		if err != nil {
+			f.unlist() // before a reader sees the error and somebody asks again
+		}
 		f.object.body.finish(err)
 		f.end(err)
 	}()
