@@ -29,6 +29,9 @@ const (
 	// sends two for each 4 KiB that it reads. Content earns four a frame and one for
 	// each updateBytes.
 	updatesByFrame, updateBytes = 4, 1 << 10
+	// updatesMost is the most of them: a window of many MiB may be on its way before
+	// the client says anything of it.
+	updatesMost = 1 << 20
 )
 
 var errFlood = errors.New("more control frames than a connection may send for what it is answered")
@@ -84,8 +87,8 @@ func (m *metered) earnTime() {
 	}
 	if seconds := int64(now.Sub(m.paid) / time.Second); seconds > 0 {
 		m.paid = m.paid.Add(time.Duration(seconds) * time.Second)
-		m.control.earn(earnedBySecond * seconds)
-		m.updates.earn(earnedBySecond * seconds)
+		m.control.earn(earnedBySecond*seconds, floodBalance)
+		m.updates.earn(earnedBySecond*seconds, updatesMost)
 	}
 }
 
@@ -105,8 +108,8 @@ func (m *metered) Write(p []byte) (int, error) {
 			control += earnedByEnd
 		}
 	})
-	m.control.earn(control)
-	m.updates.earn(updates)
+	m.control.earn(control, floodBalance)
+	m.updates.earn(updates, updatesMost)
 	return m.Conn.Write(p)
 }
 
@@ -117,10 +120,10 @@ type balance struct{ n atomic.Int64 }
 func (b *balance) spend(n int64) bool { return n == 0 || b.n.Add(-n) >= 0 }
 
 // earn adds n, up to the most that there may be. Who has run out stays so.
-func (b *balance) earn(n int64) {
+func (b *balance) earn(n, most int64) {
 	for n > 0 {
 		held := b.n.Load()
-		if held < 0 || b.n.CompareAndSwap(held, min(held+n, floodBalance)) {
+		if held < 0 || b.n.CompareAndSwap(held, min(held+n, most)) {
 			return
 		}
 	}
