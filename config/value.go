@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -16,7 +17,7 @@ type value struct {
 	form   form
 	scalar any  // of the kind's Go type; a string for a word; nil when it was refused
 	word   bool // scalar is one of the key's words
-	flawed bool // the block holds a key that is not known, so what it lacks may only be misspelt
+	flawed bool // something in it was refused, so what it lacks may only be misspelt
 	items  []*value
 	fields []field
 }
@@ -39,6 +40,12 @@ func (v *value) get(name string) *value {
 		}
 	}
 	return nil
+}
+
+// isFlawed reports whether something in v, or in anything below it, was refused.
+func (v *value) isFlawed() bool {
+	return v != nil && (v.flawed || slices.ContainsFunc(v.items, (*value).isFlawed) ||
+		slices.ContainsFunc(v.fields, func(f field) bool { return f.value.isFlawed() }))
 }
 
 // place is where a key stands that the block may hold, or else the block itself.
