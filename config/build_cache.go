@@ -117,6 +117,7 @@ func (s *source) buildQuery(v *value) *Query {
 
 func (l *loader) buildRule(s *source, v *value) Rule {
 	out := Rule{
+		Words:                v.words(),
 		Match:                s.buildMatch(v.get("match")),
 		TTL:                  optional[time.Duration](v, "ttl"),
 		StaleWhileRevalidate: optional[time.Duration](v, "stale_while_revalidate"),

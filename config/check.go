@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -248,6 +249,9 @@ func (c *checker) scalar(v *value, n *node) *value {
 	text, ok := c.expand(n, v.path)
 	if !ok {
 		return nil
+	}
+	if v.text = n.text; n.quoted {
+		v.text = strconv.Quote(n.text)
 	}
 	for _, w := range v.key.words {
 		if w.text != text {

@@ -178,11 +178,11 @@ var kindTable = [kinds]kindInfo{
 		example: "text/*", parse: parseMediaGlob,
 	},
 	kindParamGlob: {
-		article: "a pattern of parameter names", form: "pattern of parameter names (`*` stands for any characters)", pattern: `^[^&=# ]+$`,
+		article: "a pattern of parameter names", form: "pattern of parameter names (`*` stands for any characters)", pattern: `^[^&=#]+$`,
 		example: "utm_*", parse: parseParamGlob,
 	},
 	kindParam: {
-		article: "the name of a parameter", form: "name of a parameter", pattern: `^[^&=# ]+$`, example: "preview",
+		article: "the name of a parameter", form: "name of a parameter", pattern: `^[^&=#]+$`, example: "preview",
 		parse: parseParam,
 	},
 	kindCookie: {

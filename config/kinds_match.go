@@ -2,7 +2,9 @@ package config
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/idna"
@@ -144,12 +146,15 @@ func parseMediaGlob(s string) (any, *fault) {
 	return strings.ToLower(s), nil
 }
 
-// parseParam reads the name of a parameter of a query.
+// parseParam reads the name of a parameter of a query. Names are compared decoded, so an encoded one would never match.
 func parseParam(s string) (any, *fault) {
+	if plain, err := url.PathUnescape(s); err == nil && plain != s && utf8.ValidString(plain) {
+		return nil, faultf(didYouMean(quote(plain)), "%s never matches: names are compared decoded", quote(s))
+	}
 	if bare := cut(strings.TrimLeft(s, "?&"), "="); bare != s && bare != "" && !strings.ContainsAny(bare, "?&#") {
 		return nil, faultf(didYouMean(bare), "%s is more than the name of a parameter", quote(s))
 	}
-	if s == "" || strings.ContainsAny(s, "&=# ") || strings.ContainsFunc(s, isControl) {
+	if s == "" || strings.ContainsAny(s, "&=#") || strings.ContainsFunc(s, isControl) {
 		return nil, faultf("for example: utm_source", "%s is not the name of a parameter", quote(s))
 	}
 	return s, nil

@@ -96,7 +96,7 @@ func queryKey() *key {
 		keys: []*key{
 			{
 				name: "include", item: &key{kind: kindParamGlob}, deflt: "[]", example: "[page, filter_*]", mostItems: maxKeyGlobs,
-				doc: "The only parameters that are; `[]` = all.",
+				doc: "The only parameters that are; `[]` = all. Names are compared decoded: `filter[*]` is `filter%5Bpage%5D` too.",
 			},
 			{
 				name: "exclude", item: &key{kind: kindParamGlob}, deflt: "[]", example: "[utm_*, fbclid]", mostItems: maxKeyGlobs,
