@@ -11,21 +11,28 @@ func campaignRule() *QueryRule {
 	return &QueryRule{Exclude: []Glob{NewGlob("utm_*"), NewGlob("fbclid"), NewGlob("*clid*")}, Sort: true}
 }
 
-// hostileQuery has as many parameters as a target of 16 KiB can hold, in the
-// worst order and with names that are long to compare.
-func hostileQuery() string {
-	var members []string
-	for i := 999; i >= 0; i-- {
-		members = append(members, fmt.Sprintf("%%61aaaaaaaa%03d", i))
+// hostileQueries fill a target of 16 KiB: as many parameters as fit, and fewer
+// with names that are long to compare, in an order without pattern.
+func hostileQueries() map[string]string {
+	shuffled := func(n int, name func(i int) string) string {
+		members := make([]string, n)
+		for i := range members {
+			members[i] = name(int(spread(uint64(i)) % uint64(n)))
+		}
+		return strings.Join(members, "&")
 	}
-	return strings.Join(members, "&")
+	return map[string]string{
+		"hostile-many":  shuffled(8192, func(i int) string { return string(rune('a' + i%26)) }),
+		"hostile-alike": shuffled(780, func(i int) string { return fmt.Sprintf("%%61aaaaaaaaaaaaa%04d", i) }),
+		"hostile-same":  shuffled(4096, func(int) string { return "%61" }),
+	}
 }
 
 func BenchmarkGlob(b *testing.B) {
 	for _, bench := range []struct{ name, pattern, text string }{
 		{"prefix", "/static/*", "/static/js/app.4f3c2b1a.js"},
 		{"middle", "/*/live/*.m3u8", "/tv/live/one/index.m3u8"},
-		{"hostile", strings.Repeat("*a", 50) + "*b", strings.Repeat("a", 16<<10)},
+		{"hostile", "*" + strings.Repeat("a", 100) + "b*", strings.Repeat("a", 16<<10)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -38,12 +45,15 @@ func BenchmarkGlob(b *testing.B) {
 }
 
 func BenchmarkQueryRule(b *testing.B) {
+	queries := hostileQueries()
 	for _, bench := range []struct{ name, query string }{
 		{"unchanged", "id=1&page=2&q=some+text"},
 		{"unchanged-encoded", "a%5Bb%5D=1&id=2"},
 		{"excluded", "id=1&page=2&utm_source=a&utm_medium=b"},
 		{"sorted", "q=some+text&page=2&id=1"},
-		{"hostile", hostileQuery()},
+		{"hostile-many", queries["hostile-many"]},
+		{"hostile-alike", queries["hostile-alike"]},
+		{"hostile-same", queries["hostile-same"]},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -60,10 +70,13 @@ func BenchmarkNoVarySearch(b *testing.B) {
 	if !ok {
 		b.Fatal("not read")
 	}
+	queries := hostileQueries()
 	for _, bench := range []struct{ name, query string }{
 		{"canonical", "id=1&page=2&q=some+text"},
 		{"reduced", "q=some%20text&utm_source=a&page=2&utm_medium=b&id=1"},
-		{"hostile", hostileQuery()},
+		{"hostile-many", queries["hostile-many"]},
+		{"hostile-alike", queries["hostile-alike"]},
+		{"hostile-same", queries["hostile-same"]},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
