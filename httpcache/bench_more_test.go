@@ -102,7 +102,7 @@ func TestMoreAllocations(t *testing.T) {
 	s := mustStore(t, rules, r, typicalAnswer())
 	decision := Decide(rules, NewRequest(r), s, now)
 	rule, glob := campaignRule(), NewGlob("/*/live/*.m3u8")
-	none := (*NoVarySearch)(nil)
+	none, wordy := (*NoVarySearch)(nil), &QueryRule{Exclude: []Glob{NewGlob("*" + strings.Repeat("aaaaaaab", 8) + "*")}}
 	lines := []string{"other.example; v=\"1, 2\"", "perigee; node=fra-1"}
 	have := []ByteRange{{0, 99}, {200, 299}}
 	target := Target{Scheme: "https", Host: "www.example.com", Path: "/", Facets: "country=de"}
@@ -117,6 +117,7 @@ func TestMoreAllocations(t *testing.T) {
 		{"Glob", 0, func() { glob.Match("/tv/live/one/index.m3u8") }},
 		{"Reduce unchanged", 0, func() { rule.Reduce("a%20b=1&id=1&page=2") }},
 		{"Reduce unchanged, long names", 0, func() { rule.Reduce(long) }},
+		{"Reduce unchanged, long patterns", 0, func() { wordy.Reduce(long) }},
 		{"Reduce excluded", 2, func() { rule.Reduce("id=1&page=2&utm_source=a") }},
 		{"NoVarySearch of none", 0, func() { none.Reduce("b=1&a=2") }},
 		{"CDNLoop", 0, func() { CDNLoop(lines, "perigee", "ams-1") }},
