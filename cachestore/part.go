@@ -41,7 +41,8 @@ func (f *Fill) beginPart(with Beginning) {
 			o.row = append(o.row, e)
 		}
 	}
-	slices.SortFunc(o.row, byOffset)
+	// The part stays before an equal one that others fetch: that may fail them.
+	slices.SortStableFunc(o.row, byOffset)
 }
 
 // shares tells whether o is of the representation that f brings a part of, so that
