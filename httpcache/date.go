@@ -122,9 +122,10 @@ func (d *dateReader) readClock() {
 	d.seconds = d.digits(2)
 }
 
-// date is the instant, if all of it was there and it exists. A leap second is one.
+// date is the instant, if all of it was there and it exists. Leap seconds end days.
 func (d *dateReader) date() (time.Time, bool) {
-	if !d.ok || d.rest != "" || d.hours > 23 || d.minutes > 59 || d.seconds > 60 || d.day < 1 {
+	if !d.ok || d.rest != "" || d.hours > 23 || d.minutes > 59 || d.day < 1 ||
+		d.seconds > 59 && (d.seconds > 60 || d.hours != 23 || d.minutes != 59) {
 		return time.Time{}, false
 	}
 	t := time.Date(d.year, d.month, d.day, d.hours, d.minutes, d.seconds, 0, time.UTC)
