@@ -211,14 +211,13 @@ func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.De
 	return nil, httpcache.Decide(x.policy.rules, &x.req, nil, now)
 }
 
-// stored appends every response to buf that is stored under the request's names and
-// was not invalidated since.
+// stored appends every response to buf that is stored under the request's names.
 func (x *exchange) stored(buf []*cachestore.Object) []*cachestore.Object {
 	objects := x.h.store.Get(x.key, buf)
 	if x.key != x.plainKey {
 		objects = x.h.store.Get(x.plainKey, objects)
 	}
-	return x.h.invalidations.valid(objects)
+	return objects
 }
 
 // rulesFor is the site's say about a stored response.

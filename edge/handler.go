@@ -85,6 +85,7 @@ func New(o Options) *Handler {
 		h.panics.Add(1)
 		h.log.Error("a fetch ended in a panic; please report it", "panic", fault.Value, "stack", string(fault.Stack))
 	}
+	h.store.Watch(h.invalidations)
 	if h.name == "" {
 		h.name = "perigee"
 	}
