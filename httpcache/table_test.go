@@ -94,6 +94,7 @@ func TestTables(t *testing.T) {
 		"vary": runLaw, "validate": runLaw, "conditional": runLaw, "fields": runLaw,
 		"range": runRange, "host": runHost, "path": runPath, "cachestatus": runCacheStatus,
 		"invalidate": runInvalidate, "encoding": runEncoding,
+		"accept": runAccept,
 	}
 	rows := readTables(t)
 	if len(rows) < 280 {
