@@ -15,6 +15,26 @@ type Beginning struct {
 	Stored   *httpcache.Stored
 	Length   int64 // of the body in bytes, -1 if the upstream did not say
 	MaxBytes int64 // a body that grows beyond it is not stored; 0 = the store's own bound
+
+	// Born is a moment of the caller's reckoning: when the fetch began. The store
+	// keeps it with the object and makes nothing of it but the earlier of two.
+	Born int64
+	// Marks are further names by which the object can be invalidated. They must not
+	// be changed afterwards.
+	Marks []httpcache.Key
+	// Check, if not nil, is asked once, by the goroutine that called Copy, when the
+	// last byte has come. False means that the bytes contradict what was said of
+	// them: those who read them get them, but they are not stored.
+	Check func() bool
+
+	// Size > 0 says that the bytes to come are a part only: Part of a
+	// representation of Size bytes (RFC 9111 §3.3). Part must lie within Size, and
+	// its length takes the place of Length.
+	Size int64
+	Part httpcache.ByteRange
+	// Base is nil or an object of the same representation, whose parts the new
+	// object shows beside its own. One of another representation or size is ignored.
+	Base *Object
 }
 
 // Fill brings the body of one response into the store. One goroutine writes it, by
@@ -38,6 +58,7 @@ func (s *Store) Begin(with Beginning) *Fill {
 		key: with.Key, label: with.Label, stored: with.Stored,
 		body:      newBody(s.budget, &s.counts, with.Length),
 		metaBytes: with.Stored.SizeBytes() + objectBytes,
+		born:      with.Born, marks: with.Marks, representation: s.representations.Add(1),
 	}
 	f := &Fill{store: s, object: object, maxBytes: s.maxBytes}
 	if with.MaxBytes > 0 {

@@ -23,6 +23,10 @@ type Object struct {
 	stored    *httpcache.Stored
 	body      *body
 	metaBytes int64
+
+	born           int64
+	marks          []httpcache.Key
+	representation uint64
 }
 
 // Key is the primary cache key under which o is stored.
@@ -36,6 +40,31 @@ func (o *Object) Label() Label { return o.label }
 
 // Stored is o's metadata, as the law sees it.
 func (o *Object) Stored() *httpcache.Stored { return o.stored }
+
+// Born is when the fetch of o began, in the reckoning of who began it.
+func (o *Object) Born() int64 { return o.born }
+
+// Marks are further names by which o can be invalidated. They must not be written to.
+func (o *Object) Marks() []httpcache.Key { return o.marks }
+
+// Representation names the bytes of a whole body: no two bodies have the same name
+// while the process runs, and metadata that is freshened does not change it. It is
+// 0 where o is made of parts and not whole.
+func (o *Object) Representation() uint64 { return o.representation }
+
+// Partial tells that some bytes of the representation are neither here nor on
+// their way.
+func (o *Object) Partial() bool { return false }
+
+// Extents are the ranges that are here or on their way, in ascending order and
+// joined where they touch; nil for an object that is whole or arriving whole.
+func (o *Object) Extents() []httpcache.ByteRange { return nil }
+
+// Covers tells that every byte of r is here or on its way.
+func (o *Object) Covers(r httpcache.ByteRange) bool {
+	size, known := o.Size()
+	return !known || r.Last < size
+}
 
 // Size is the length of the whole body in bytes; ok is false while it is unknown,
 // because the upstream did not say and the body is still arriving.

@@ -7,6 +7,7 @@ type Stats struct {
 	UsedBytes  int64 // reserved now: bodies, metadata, windows, what readers still hold
 	Objects    int64 // stored responses that a look-up can find
 	Fills      int64 // responses still arriving
+	Partial    int64 // of these Objects, those that are not whole
 	Windows    int64 // fills that are no longer stored, only passed on
 
 	Stored   int64 // fills that ended as a stored response
@@ -16,5 +17,7 @@ type Stats struct {
 	Replaced int64 // stored responses whose place a newer one took
 	Removed  int64 // stored responses removed by name
 	Failed   int64 // fills that ended with the upstream's error
+	Corrupt  int64 // whole bodies that their Check refused
+	Surplus  int64 // parts that came whole but added nothing to what was stored
 	Detached int64 // readers let go because they held a window too long
 }

@@ -23,7 +23,9 @@ type Store struct {
 	maxBytes int64
 	fills    filling
 	windows  atomic.Int64
-	counts   counts
+	// representations is how many names of whole bodies were given.
+	representations atomic.Uint64
+	counts          counts
 }
 
 // counts is what has happened since the store was opened.
@@ -53,15 +55,21 @@ func (s *Store) Use(o *Object) {
 	}
 }
 
-// Freshen puts meta in the place of old's metadata, without touching its body, and
+// Freshen is FreshenAt for a validation that says nothing of when it began.
+func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
+	return s.FreshenAt(old, meta, old.born)
+}
+
+// FreshenAt puts meta in the place of old's metadata, without touching its body, and
 // returns the object that now stands for both. Where that cannot be kept (no room,
 // the body is still arriving or has been let go, or old has left the store or been
 // replaced meanwhile) the result serves this request only, and the store is left as
-// it was.
-func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
+// it was. born is when the validation began.
+func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born int64) *Object {
 	o := &Object{
 		key: old.key, label: old.label, stored: meta, body: old.body,
 		metaBytes: meta.SizeBytes() + objectBytes,
+		born:      born, marks: old.marks, representation: old.representation,
 	}
 	if old.Filling() || !old.body.retain() {
 		return o

@@ -67,6 +67,7 @@ func defaultSite() Site {
 		TLS:             TLS{Mode: TLSAuto},
 		Origin:          Origin{Host: HostUpstream, Timeouts: defaultTimeouts(), Connections: 256},
 		Cache:           defaultCache(),
+		Compress:        defaultCompress(),
 		RedirectToHTTPS: RedirectAuto,
 	}
 }
@@ -86,13 +87,25 @@ func defaultTimeouts() Timeouts {
 }
 
 // defaultCache adds nothing to what the origin says and lets no client empty the cache. A response that sets a cookie is
-// somebody's own until the site's owner says otherwise.
+// somebody's own until the site's owner says otherwise, and a page below the path of a picture is nobody's picture.
 func defaultCache() Cache {
 	return Cache{
-		DefaultTTL:        0,
-		StaleIfError:      0,
-		RequestDirectives: DirectivesIgnore,
-		SetCookie:         SetCookiePass,
-		MaxObjectSize:     50 * gib,
+		DefaultTTL:           0,
+		StaleWhileRevalidate: 0,
+		StaleIfError:         0,
+		ServeStaleOn:         StaleOn{Error: true, Timeout: true, Status5xx: true},
+		RequestDirectives:    DirectivesIgnore,
+		SetCookie:            SetCookiePass,
+		DeceptionArmor:       true,
+		MaxObjectSize:        50 * gib,
+	}
+}
+
+// defaultCompress takes what is text and large enough to win by it. Pictures, films and fonts are compressed already.
+func defaultCompress() Compress {
+	return Compress{
+		Types:     []string{"text/*", "application/javascript", "application/json", "image/svg+xml"},
+		Min:       1 * kib,
+		Encodings: []Encoding{EncodingBrotli, EncodingZstd, EncodingGzip},
 	}
 }

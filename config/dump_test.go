@@ -15,6 +15,10 @@ func dump(v any) string {
 }
 
 func dumpValue(b *strings.Builder, path string, v reflect.Value) {
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		fmt.Fprintf(b, "%s: none\n", path)
+		return
+	}
 	if s, ok := v.Interface().(fmt.Stringer); ok {
 		fmt.Fprintf(b, "%s: %s\n", path, s)
 		return

@@ -44,6 +44,18 @@ const (
 
 func (s SetCookie) String() string { return nameOf(s, "pass", "strip", "store") }
 
+// Encoding is a content coding that perigee makes.
+type Encoding uint8
+
+const (
+	EncodingNone Encoding = iota // in no list
+	EncodingBrotli
+	EncodingZstd
+	EncodingGzip
+)
+
+func (e Encoding) String() string { return nameOf(e, "none", "br", "zstd", "gzip") }
+
 // Redirect says when a request in clear is sent to https.
 type Redirect uint8
 

@@ -15,6 +15,7 @@ type Node struct {
 	Limits Limits  // what the node takes on before it refuses
 	Log    Log     // what is written about requests and about the node itself
 	Store  Store   // how much may be kept
+	Geo    Geo     // where clients are
 	Sites  []*Site // in the order of their files; at least one
 }
 
@@ -54,6 +55,11 @@ type Store struct {
 	RAM int64 // bytes, one budget for bodies and everything that is kept about them
 }
 
+// Geo says from what a client's place is known.
+type Geo struct {
+	Databases []string // paths of MaxMind databases; nil = no place is known. Whether they open is not tried here.
+}
+
 // Site is one site file. Host names are canonical: lower case, ASCII (punycode), without a trailing dot.
 type Site struct {
 	File            string   // path of the site file; "" when made by Proxy
@@ -62,6 +68,7 @@ type Site struct {
 	TLS             TLS
 	Origin          Origin
 	Cache           Cache
+	Compress        Compress
 	Headers         Headers
 	RedirectToHTTPS Redirect
 }
@@ -95,16 +102,6 @@ type Timeouts struct {
 	Header  time.Duration // from the request sent to the end of the response's fields
 	Idle    time.Duration // between two reads of the content, and of an unused connection
 	Total   time.Duration // the whole exchange
-}
-
-// Cache is a site's say in what is stored and for how long, beside what the responses themselves say.
-type Cache struct {
-	DefaultTTL        time.Duration         // where a storable response names no lifetime; 0 = only what the origin allows
-	TTLByStatus       map[int]time.Duration // the same for single status codes; nil = none
-	StaleIfError      time.Duration         // how long past its lifetime a response may stand in for an error; 0 = never
-	RequestDirectives RequestDirectives
-	SetCookie         SetCookie
-	MaxObjectSize     int64 // bytes; larger bodies are passed on and not stored
 }
 
 // Headers are fields changed on the way to the upstream and on the way back.

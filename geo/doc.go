@@ -1,8 +1,8 @@
-// Package geo will own where a client is and which PoP serves it: the places that
-// the geo databases and the network map name, the plan that turns a place and the
-// health of PoPs into a choice, and the two faces of that choice, DNS and redirect.
-//
-// It will never speak to an origin, look into a cache or read a clock; it imports
-// nothing of the house. Nothing is built yet: a configuration that asks for it is
+// Package geo owns where a client is: what the geo databases say of its address. It
+// will own which PoP serves it too, and the two faces of that choice, DNS and
+// redirect; those are not built yet, and a configuration that asks for them is
 // refused with "not available in this version".
+//
+// It never speaks to an origin, looks into a cache or reads a clock, and imports
+// nothing of the house. Start reading at [Countries].
 package geo

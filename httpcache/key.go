@@ -23,6 +23,9 @@ type Target struct {
 	Host   string // canonical host of the site
 	Path   string // normalised, escaped, begins with "/"
 	Query  string // without "?", as it is keyed and as the origin gets it
+	// Facets is what the key holds beside the target URI: an opaque text of the
+	// site's key options and rule generation; empty for nothing.
+	Facets string
 }
 
 // keyBuffer is the length of a target whose key costs no allocation.
@@ -31,11 +34,27 @@ const keyBuffer = 1024
 // Key returns the primary cache key of the target. It is a truncated SHA-256:
 // whoever could find a second preimage could poison the cache, so a faster
 // hash without that strength was refused. Each part is preceded by its
-// length, hence no two targets have the same preimage.
+// length, hence no two targets have the same preimage. Facets are a part only
+// where there are any: what a site without them has stored keeps its key.
 func (t Target) Key() Key {
+	parts := [...]string{t.Scheme, t.Host, t.Path, t.Query, t.Facets}
+	if t.Facets == "" {
+		return hashParts(parts[:4])
+	}
+	return hashParts(parts[:])
+}
+
+// GroupKey returns the name under which a cache group of one origin is
+// invalidated (RFC 9875 §2). Its preimage has six parts, that of a target four or
+// five, so it is never the key of a target.
+func GroupKey(scheme, host, group string) Key {
+	return hashParts([]string{scheme, host, "", "", "", group})
+}
+
+func hashParts(parts []string) Key {
 	var stack [keyBuffer]byte
 	buf := stack[:0]
-	for _, part := range [...]string{t.Scheme, t.Host, t.Path, t.Query} {
+	for _, part := range parts {
 		buf = binary.AppendUvarint(buf, uint64(len(part)))
 		buf = append(buf, part...)
 	}

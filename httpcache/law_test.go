@@ -135,13 +135,16 @@ func TestKey(t *testing.T) {
 	seen := make(map[Key]Target)
 	for _, target := range []Target{
 		target,
-		{"http", "www.example.com", "/a", "b=1"},
-		{"https", "www.example.co", "m/a", "b=1"},
-		{"https", "www.example.com", "/a?b=1", ""},
-		{"https", "www.example.com", "/a", ""},
-		{"https", "www.example.com", "/ab", "=1"},
-		{"https", "www.example.com", "/a", strings.Repeat("b", 2*keyBuffer)},
-		{"https", "www.example.com", "/a", strings.Repeat("b", 2*keyBuffer+1)},
+		{"http", "www.example.com", "/a", "b=1", ""},
+		{"https", "www.example.co", "m/a", "b=1", ""},
+		{"https", "www.example.com", "/a?b=1", "", ""},
+		{"https", "www.example.com", "/a", "", ""},
+		{"https", "www.example.com", "/ab", "=1", ""},
+		{"https", "www.example.com", "/a", strings.Repeat("b", 2*keyBuffer), ""},
+		{"https", "www.example.com", "/a", strings.Repeat("b", 2*keyBuffer+1), ""},
+		{"https", "www.example.com", "/a", "b=1", "country=de"},
+		{"https", "www.example.com", "/a", "", "b=1"},
+		{"https", "www.example.com", "/a", "b=1", "\x00"},
 		{},
 	} {
 		key := target.Key()
@@ -149,6 +152,17 @@ func TestKey(t *testing.T) {
 			t.Errorf("%+v and %+v have one key", target, other)
 		}
 		seen[key] = target
+	}
+	for _, group := range []string{"", "b=1", "/a"} {
+		key := GroupKey("https", "www.example.com", group)
+		if other, taken := seen[key]; taken {
+			t.Errorf("group %q has the key of %+v", group, other)
+		}
+		seen[key] = Target{Scheme: "group", Query: group}
+	}
+	if GroupKey("https", "a.example", "g") == GroupKey("http", "a.example", "g") ||
+		GroupKey("https", "a.example", "g") == GroupKey("https", "b.example", "g") {
+		t.Error("groups of two origins have one key")
 	}
 }
 

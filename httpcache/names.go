@@ -7,7 +7,9 @@ const (
 	AgeField             = "Age"
 	CacheControlField    = "Cache-Control"
 	CacheStatusField     = "Cache-Status"
+	CDNLoopField         = "Cdn-Loop" // as net/http spells the key
 	ConnectionField      = "Connection"
+	ContentDigestField   = "Content-Digest"
 	ContentEncodingField = "Content-Encoding"
 	ContentLengthField   = "Content-Length"
 	ContentLocationField = "Content-Location"
@@ -17,7 +19,10 @@ const (
 	ETagField            = "Etag" // as net/http spells the key
 	ExpiresField         = "Expires"
 	LastModifiedField    = "Last-Modified"
+	NoVarySearchField    = "No-Vary-Search"
+	ProxyStatusField     = "Proxy-Status"
 	RangeField           = "Range"
+	ReprDigestField      = "Repr-Digest"
 	VaryField            = "Vary"
 	ViaField             = "Via"
 )

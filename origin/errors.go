@@ -60,7 +60,7 @@ var kinds = [errorKinds]struct {
 	ErrIncomplete:     {"http_response_incomplete", http.StatusBadGateway, "%s cut its answer short", "look at the origin's log"},
 	ErrHeaderSize:     {"http_response_header_section_size", http.StatusBadGateway, "the response head of %s is too large", "does the origin set too many cookies?"},
 	ErrUpgrade:        {"http_upgrade_failed", http.StatusBadGateway, "%s switched protocols", "look at the origin's log"},
-	ErrLoop:           {"proxy_loop_detected", http.StatusBadGateway, "%s leads back to perigee", "point the origin's URL at the origin"},
+	ErrLoop:           {"proxy_loop_detected", http.StatusLoopDetected, "%s leads back to perigee", "point the origin's URL at the origin"},
 }
 
 // String is the kind as logs, metrics and Proxy-Status spell it.
@@ -110,7 +110,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Timeout() bool { return e.Status() == http.StatusGatewayTimeout }
 
 // Status is what a client gets where nothing better can be served: 503 when we are
-// overloaded, 504 for time-outs, else 502.
+// overloaded, 504 for time-outs, 508 for a loop (RFC 5842 §7.2), else 502.
 func (e *Error) Status() int {
 	if e.Kind >= errorKinds {
 		return http.StatusBadGateway

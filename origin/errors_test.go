@@ -27,8 +27,11 @@ func TestErrorKinds(t *testing.T) {
 		}
 		seen[token] = true
 		e := &origin.Error{Kind: kind, Upstream: "http://up", Err: io.EOF}
-		if status := e.Status(); status != 502 && status != 503 && status != 504 {
+		if status := e.Status(); status != 502 && status != 503 && status != 504 && status != 508 {
 			t.Errorf("%s: status %d", kind, status)
+		}
+		if (e.Status() == 508) != (kind == origin.ErrLoop) {
+			t.Errorf("%s: status %d; 508 is for loops", kind, e.Status())
 		}
 		if e.Timeout() != (e.Status() == 504) || e.Timeout() != strings.HasSuffix(token, "_timeout") {
 			t.Errorf("%s: Timeout() = %t with status %d", kind, e.Timeout(), e.Status())

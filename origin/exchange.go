@@ -25,6 +25,7 @@ type exchange struct {
 
 	connected atomic.Bool               // the transport had a connection: errors are the upstream's
 	upload    atomic.Pointer[uploadEnd] // reading the request's body failed
+	interim   interim                   // tells the caller of interim responses
 
 	src     io.ReadCloser // the transport's body
 	detach  func() bool   // stops watching ctx for an upgrade; nil = does not watch
@@ -69,11 +70,13 @@ func (x *exchange) stopLimits() {
 }
 
 // trace tells the limits how far the transport is. The transport may call it from
-// several goroutines, again when it tries another connection, and late.
+// several goroutines, again when it tries another connection, and late. Interim
+// responses touch no limit, so that they do not put off the end of any.
 func (x *exchange) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
+	trace := &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) {
 			x.connected.Store(true)
+			x.interim.again()
 			x.send.arm()
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
@@ -83,6 +86,10 @@ func (x *exchange) trace() *httptrace.ClientTrace {
 			}
 		},
 	}
+	if x.interim.wanted() {
+		trace.Got1xxResponse = x.gotInterim
+	}
+	return trace
 }
 
 // headError is the error of an exchange that came to no response head.

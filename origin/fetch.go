@@ -16,7 +16,7 @@ import (
 // returns when the response's head is there. A request without a body, or with one
 // that was not begun, is sent again on a new connection when a kept one turns out to
 // be closed, if its method is idempotent (RFC 9110 §9.2.2); beyond that nothing is
-// retried here. Interim responses (1xx but 101) and trailers are dropped.
+// retried here. Request.Interim is told of interim responses.
 func (p *Pool) Fetch(ctx context.Context, req *Request) (*Response, error) {
 	u := p.upstream
 	resp, err := u.fetch(ctx, req)
@@ -67,10 +67,12 @@ func closeUnsent(req *Request) {
 
 // roundTrip sends the request and makes the response of what comes.
 func (x *exchange) roundTrip(req *Request, upgrade string) (*Response, *Error) {
+	x.interim.tell = req.Interim
 	sent := time.Now()
 	answer, err := x.upstream.transport(upgrade).RoundTrip(x.outgoing(req))
 	arrived := time.Now()
 	x.head.stop()
+	x.interim.end()
 	if err != nil {
 		return nil, x.headError(err)
 	}
@@ -118,8 +120,21 @@ func (x *exchange) outgoing(req *Request) *http.Request {
 
 // check refuses what net/http lets through and a cache must not pass on.
 func (x *exchange) check(answer *http.Response, upgrade string) *Error {
+	if err := x.checkFields(answer.Header); err != nil {
+		return err
+	}
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return x.checkUpgrade(answer, upgrade)
+	}
+	if answer.StatusCode < 200 {
+		return x.error(ErrMalformed, fmt.Errorf("status %03d", answer.StatusCode))
+	}
+	return nil
+}
+
+func (x *exchange) checkFields(header http.Header) *Error {
 	lines := 0
-	for name, values := range answer.Header {
+	for name, values := range header {
 		lines += len(values)
 		if !httpguts.ValidHeaderFieldName(name) {
 			return x.error(ErrMalformed, fmt.Errorf("field name %.64q", name))
@@ -132,12 +147,6 @@ func (x *exchange) check(answer *http.Response, upgrade string) *Error {
 	}
 	if lines > maxFields {
 		return x.error(ErrHeaderSize, fmt.Errorf("%d field lines, %d are allowed", lines, maxFields))
-	}
-	if answer.StatusCode == http.StatusSwitchingProtocols {
-		return x.checkUpgrade(answer, upgrade)
-	}
-	if answer.StatusCode < 200 {
-		return x.error(ErrMalformed, fmt.Errorf("status %03d", answer.StatusCode))
 	}
 	return nil
 }

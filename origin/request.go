@@ -38,6 +38,17 @@ type Request struct {
 
 	Body          io.ReadCloser // nil = none
 	ContentLength int64         // of Body: -1 = unknown, 0 = none, Body is then closed unread
+
+	// Interim is told of the interim responses (RFC 9110 §15.2, RFC 8297) but 100 and
+	// 101, in the order in which they come, one at a time, before Fetch returns and
+	// never after. The header is its own to keep, hop-by-hop fields included. At most
+	// 8 are told, those after them are dropped; a [Pool] ends the exchange with
+	// ErrMalformed at more than 64, or when their fields are more than 256 KiB in all.
+	// If the request is sent again after one was told, those of the second try are
+	// dropped. They do not stop the clock: Options.Header bounds the time to the final
+	// head. Interim is called in a goroutine on which others' responses may wait, and
+	// Fetch waits for it: it must return at once. nil = they are dropped.
+	Interim func(status int, header http.Header)
 }
 
 // hopByHop are the fields that end here (RFC 9110 §7.6.1), and those that the

@@ -47,6 +47,7 @@ var modules = map[string]string{
 	"github.com/oschwald/geoip2-golang/v2":       "geo",
 	"github.com/oschwald/maxminddb-golang/v2":    "geo",
 	"github.com/miekg/dns":                       "geo",
+	"github.com/maxmind/mmdbwriter":              "internal/testgeo",
 	"github.com/klauspost/compress":              "edge",
 	"github.com/andybalholm/brotli":              "edge",
 	"github.com/corazawaf/coraza/v3":             "edge",
@@ -64,7 +65,7 @@ var freeModules = []string{"golang.org/x", "github.com/cespare/xxhash/v2"}
 // testModules may be imported by tests only, whosever they are.
 var testModules = []string{
 	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "pgregory.net/rapid",
-	"github.com/letsencrypt/pebble/v2", "github.com/maxmind/mmdbwriter",
+	"github.com/letsencrypt/pebble/v2",
 }
 
 // doors are the files that may read the clock, at most one a package.
