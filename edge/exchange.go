@@ -35,8 +35,9 @@ type exchange struct {
 
 	objects   [4]*cachestore.Object // room for what the store has under key
 	reader    cachestore.Reader
-	anchor    *anchor   // that waits for this exchange to begin reading
-	values    [3]string // room for the values of fields of ours
+	anchor    *anchor             // that waits for this exchange to begin reading
+	values    [valuePlaces]string // room for the values of fields of ours
+	agreed    negotiated
 	limits    *Limits
 	body      *content   // of the request, nil for none
 	handedOn  bool       // body belongs to the connection to the upstream

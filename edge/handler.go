@@ -61,6 +61,7 @@ type Handler struct {
 	invalidated memory[int64]     // by which of all invalidations
 	moments     atomic.Int64      // counts them
 	complaints  complaints
+	coders      coders
 	refreshes   chan struct{}   // a place for each background refresh
 	background  sync.WaitGroup  // fills and refreshes
 	life        context.Context // ends when Close gives up waiting for them
@@ -85,6 +86,7 @@ func New(o Options) *Handler {
 	if h.recorder == nil {
 		h.recorder = Recorders(nil)
 	}
+	h.coders.start()
 	h.life, h.endLife = context.WithCancel(context.Background())
 	h.sites.Store(NewSites(nil))
 	h.limits.Store(&o.Limits)
