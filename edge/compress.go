@@ -110,8 +110,9 @@ func (c *Compression) preferred(r *http.Request) Coding {
 
 // negotiated is what was agreed on with a client about the coding of a response.
 type negotiated struct {
-	varies bool   // other clients get other codings of it
-	coding Coding // that this one should get
+	varies bool          // other clients get other codings of it
+	coding Coding        // that this one should get
+	key    httpcache.Key // of the stored response in that coding, unless it is Identity
 }
 
 // negotiate finds out in which coding x's client should get o. The answer is the same
@@ -131,7 +132,11 @@ func (x *exchange) negotiate(o *cachestore.Object) {
 		return
 	}
 	x.agreed = negotiated{varies: true, coding: c.preferred(x.r)}
-	if x.agreed.coding != Identity && x.h.coders.isVain(x.h.coders.key(o, x.agreed.coding), x.now) {
+	if x.agreed.coding == Identity {
+		return
+	}
+	x.agreed.key = x.h.coders.key(o, x.agreed.coding)
+	if x.h.coders.isVain(x.agreed.key, x.now) {
 		x.agreed.coding = Identity
 	}
 }

@@ -17,7 +17,7 @@ func (x *exchange) answerCoded(o *cachestore.Object, re reply) bool {
 	if coding == Identity {
 		return false
 	}
-	coded := x.openCoded(o, coding)
+	coded := x.openCoded(o)
 	head := x.r.Method == http.MethodHead
 	if coded == nil && !head {
 		return false
@@ -49,10 +49,10 @@ func (x *exchange) answerCoded(o *cachestore.Object, re reply) bool {
 	return true
 }
 
-// openCoded finds the coded form of o, or begins to make it, and opens x's reader on
+// openCoded finds the form of o in the coding that was negotiated, or begins to make it, and opens x's reader on
 // it. It returns nil where neither can be done; for HEAD nothing is begun.
-func (x *exchange) openCoded(o *cachestore.Object, coding Coding) *cachestore.Object {
-	key := x.h.coders.key(o, coding)
+func (x *exchange) openCoded(o *cachestore.Object) *cachestore.Object {
+	key := x.agreed.key
 	if coded := x.findCoded(key); coded != nil || x.r.Method == http.MethodHead {
 		return coded
 	}
@@ -66,7 +66,7 @@ func (x *exchange) openCoded(o *cachestore.Object, coding Coding) *cachestore.Ob
 	if x.h.coders.isVain(key, x.now) {
 		return nil
 	}
-	return x.beginCoded(o, coding, key)
+	return x.beginCoded(o)
 }
 
 // findCoded opens x's reader on the coded body that is stored under key.
@@ -83,9 +83,9 @@ func (x *exchange) findCoded(key httpcache.Key) *cachestore.Object {
 // want it from now on, and opens x's reader on it. The new object has its metadata only
 // to be weighed and told apart by: freshness, conditions and fields are always those of
 // o, so that a 304 that freshens o is enough for both.
-func (x *exchange) beginCoded(o *cachestore.Object, coding Coding, key httpcache.Key) *cachestore.Object {
+func (x *exchange) beginCoded(o *cachestore.Object) *cachestore.Object {
 	h := x.h
-	one := h.coders.take(kind{coding, once})
+	one := h.coders.take(kind{x.agreed.coding, once})
 	if one == nil {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (x *exchange) beginCoded(o *cachestore.Object, coding Coding, key httpcache
 		return nil
 	}
 	fill := h.store.Begin(cachestore.Beginning{
-		Key: key, Label: o.Label(), Stored: o.Stored(), Length: -1, MaxBytes: x.site.MaxObjectBytes,
+		Key: x.agreed.key, Label: o.Label(), Stored: o.Stored(), Length: -1, MaxBytes: x.site.MaxObjectBytes,
 		Born: o.Born(), Marks: o.Marks(),
 	})
 	coded := fill.Object()

@@ -8,8 +8,14 @@ import (
 	"perigee/cachestore"
 )
 
-// codedAtOnce is how much is coded in one turn, so that turns are short.
-const codedAtOnce = 32 << 10
+const (
+	// codedAtOnce is how much is coded in one turn, so that turns are short.
+	codedAtOnce = 32 << 10
+	// readAtOnce is how much is coded ahead of a read while the source has more.
+	readAtOnce = 32 << 10
+	// maxEmptyReads is how often in a row a reader may give nothing.
+	maxEmptyReads = 100
+)
 
 // source is where the bytes come from that are coded.
 type source interface {
@@ -36,16 +42,17 @@ type relayedSource struct {
 }
 
 func (s *relayedSource) next(context.Context) ([]byte, error) {
-	if s.err != nil {
-		return nil, s.err
+	for range maxEmptyReads {
+		if s.err != nil {
+			return nil, s.err
+		}
+		var n int
+		n, s.err = s.Read(s.buf[:])
+		if s.short = n < len(s.buf); n > 0 {
+			return s.buf[:n], nil
+		}
 	}
-	var n int
-	n, s.err = s.Read(s.buf[:])
-	s.short = n < len(s.buf)
-	if n == 0 {
-		return nil, s.err
-	}
-	return s.buf[:n], nil
+	return nil, io.ErrNoProgress
 }
 
 func (s *relayedSource) waits() bool { return s.short && s.err == nil }
@@ -70,7 +77,7 @@ type codedBody struct {
 
 // Read implements [io.Reader].
 func (b *codedBody) Read(p []byte) (int, error) {
-	for b.coder.out.Len() == 0 && b.err == nil {
+	for b.err == nil && (b.coder.out.Len() == 0 || b.coder.out.Len() < min(len(p), readAtOnce) && !b.from.waits()) {
 		b.err = b.step()
 	}
 	n, _ := b.coder.out.Read(p)

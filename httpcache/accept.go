@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// identityCoding is the name of no coding at all (RFC 9110 §12.5.3).
-const identityCoding = "identity"
-
-// unlisted is the weight of a coding that Accept-Encoding does not name.
-const unlisted = -1
+const (
+	// unlisted is the weight of a coding that Accept-Encoding does not name.
+	unlisted = -1
+	// maxOffered bounds the codings that may be offered; those beyond are never chosen.
+	maxOffered = 8
+)
 
 // PreferredCoding returns which of the offered content codings a request with these
 // Accept-Encoding lines should get (RFC 9110 §12.5.3): the one with the highest weight,
@@ -22,48 +23,50 @@ const unlisted = -1
 // A coding whose weight is malformed is not acceptable, and of two weights for one
 // coding the lower counts. offered has tokens in lower case. It allocates nothing.
 func PreferredCoding(lines, offered []string) (coding string, ok bool) {
-	if len(lines) == 0 {
-		return "", false
+	offered = offered[:min(len(offered), maxOffered)]
+	weights := [maxOffered]int{unlisted, unlisted, unlisted, unlisted, unlisted, unlisted, unlisted, unlisted}
+	any, identity := unlisted, unlisted
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			member, line = cutMember(line)
+			name, parameters, _ := strings.Cut(member, ";")
+			name = trimOWS(name)
+			switch {
+			case name == "*":
+				lower(&any, parameters)
+			case sameCoding(name, "identity"):
+				lower(&identity, parameters)
+			default:
+				for i, each := range offered {
+					if sameCoding(name, each) {
+						lower(&weights[i], parameters)
+					}
+				}
+			}
+		}
 	}
 	best := 0
-	for _, each := range offered {
-		if weight := codingWeight(lines, each); weight > best {
+	for i, each := range offered {
+		weight := weights[i]
+		if weight == unlisted {
+			weight = any
+		}
+		if weight > best {
 			best, coding = weight, each
 		}
 	}
-	if best == 0 || weightOf(lines, identityCoding) > best {
+	if best == 0 || identity > best {
 		return "", false
 	}
 	return coding, true
 }
 
-// codingWeight is the weight of a coding in thousandths, that of "*" where the coding
-// is not named, 0 where neither is.
-func codingWeight(lines []string, coding string) int {
-	weight := weightOf(lines, coding)
-	if weight == unlisted {
-		weight = weightOf(lines, "*")
+// lower keeps the lower of a weight that is known and the one among parameters.
+func lower(weight *int, parameters string) {
+	if given := weightIn(parameters); *weight == unlisted || given < *weight {
+		*weight = given
 	}
-	return max(0, weight)
-}
-
-// weightOf is the lowest weight that the lines give to a name, or unlisted.
-func weightOf(lines []string, name string) int {
-	lowest := unlisted
-	for _, line := range lines {
-		for line != "" {
-			var member string
-			member, line = cutMember(line)
-			coding, parameters, _ := strings.Cut(member, ";")
-			if !sameCoding(trimOWS(coding), name) {
-				continue
-			}
-			if weight := weightIn(parameters); lowest == unlisted || weight < lowest {
-				lowest = weight
-			}
-		}
-	}
-	return lowest
 }
 
 // sameCoding compares without regard to case; "x-gzip" means gzip (RFC 9110 §8.4.1.3).
