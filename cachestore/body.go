@@ -68,13 +68,13 @@ type body struct {
 	err      error // why, unless the body is whole
 	windowed bool  // not stored: what all have read is dropped
 	lost     int64 // bytes dropped from the front
-	readers  map[*Reader]struct{}
+	readers  map[*cursor]struct{}
 	grown    chan struct{} // closed when readers have something new; nil if none waits
 	drained  chan struct{} // closed when the window may have room; nil if none waits
 }
 
 func newBody(budget *Budget, counts *counts, want int64) *body {
-	b := &body{budget: budget, counts: counts, want: want, readers: make(map[*Reader]struct{})}
+	b := &body{budget: budget, counts: counts, want: want, readers: make(map[*cursor]struct{})}
 	b.refs.Store(1)
 	return b
 }
@@ -110,6 +110,16 @@ func (b *body) cost() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.reserved
+}
+
+// passing tells that b is not stored, and how many bytes have come.
+func (b *body) passing() (arrived int64, passing bool) {
+	if b.sealed.Load() {
+		return 0, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.written, b.windowed
 }
 
 func (b *body) length() (int64, bool) {

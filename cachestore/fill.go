@@ -10,11 +10,13 @@ import (
 
 // Beginning is what is known of a response when its head has arrived.
 type Beginning struct {
-	Key      httpcache.Key
-	Label    Label
-	Stored   *httpcache.Stored
-	Length   int64 // of the body in bytes, -1 if the upstream did not say
-	MaxBytes int64 // a body that grows beyond it is not stored; 0 = the store's own bound
+	Key    httpcache.Key
+	Label  Label
+	Stored *httpcache.Stored
+	Length int64 // of the body in bytes, -1 if the upstream did not say
+	// MaxBytes is the longest representation that is stored, whole or in parts; 0 =
+	// the store's own bound, which holds beside it for the bytes that are there.
+	MaxBytes int64
 
 	// Born is a moment of the caller's reckoning: when the fetch began. The store
 	// keeps it with the object and makes nothing of it but the earlier of two.
@@ -37,13 +39,17 @@ type Beginning struct {
 	Base *Object
 }
 
-// Fill brings the body of one response into the store. One goroutine writes it, by
-// Copy; any number follow it through readers of its Object.
+// Fill brings the body of one response, or a part of it, into the store. One
+// goroutine writes it, by Copy; any number follow it through readers of its Object.
 type Fill struct {
 	store    *Store
 	object   *Object
+	body     *body  // what Copy writes
+	part     extent // body at its place in object's row; zero where it is all of object
+	check    func() bool
 	maxBytes int64
 	windowed bool        // not going to be stored; only the writer looks at it
+	corrupt  bool        // refused by check
 	removed  atomic.Bool // asked to be forgotten meanwhile
 	unlisted atomic.Bool
 	probe    [1]byte // where a byte too many is read to
@@ -54,34 +60,53 @@ type Fill struct {
 // there is no room for it, it is passed on to those who ask for it now but not
 // stored, and Stored on the fill says so.
 func (s *Store) Begin(with Beginning) *Fill {
-	object := &Object{
-		key: with.Key, label: with.Label, stored: with.Stored,
-		body:      newBody(s.budget, &s.counts, with.Length),
-		metaBytes: with.Stored.SizeBytes() + objectBytes,
-		born:      with.Born, marks: with.Marks, representation: s.representations.Add(1),
+	f := &Fill{store: s, check: with.Check, maxBytes: s.maxBytes}
+	f.object = &Object{
+		key: with.Key, label: with.Label, stored: with.Stored, budget: s.budget,
+		born: with.Born, marks: with.Marks,
 	}
-	f := &Fill{store: s, object: object, maxBytes: s.maxBytes}
-	if with.MaxBytes > 0 {
-		f.maxBytes = min(f.maxBytes, with.MaxBytes)
+	if with.Size > 0 && with.Part.Length() < with.Size {
+		f.beginPart(with)
+	} else {
+		f.beginWhole(with)
 	}
-	f.prepay(with.Length)
 	s.fills.add(f)
 	return f
 }
 
+func (f *Fill) beginWhole(with Beginning) {
+	length := with.Length
+	if with.Size > 0 {
+		length = with.Size
+	}
+	if with.MaxBytes > 0 {
+		f.maxBytes = min(f.maxBytes, with.MaxBytes)
+	}
+	f.body = newBody(f.store.budget, &f.store.counts, length)
+	f.object.body = f.body
+	f.object.representation = f.store.representations.Add(1)
+	f.object.weigh(0)
+	f.prepay(length > f.maxBytes)
+}
+
 // prepay reserves the metadata and, where its length is known, the whole body: a
 // fill that cannot be stored whole should not push others out for a part of it.
-func (f *Fill) prepay(length int64) {
-	n := bodyBytes(length)
+func (f *Fill) prepay(tooLarge bool) {
+	n := bodyBytes(f.body.want)
 	switch {
-	case length > f.maxBytes:
+	case tooLarge:
 		f.store.counts.tooLarge.Add(1)
 	case f.store.home.Reserve(f.object, f.object.metaBytes+n):
-		f.object.body.hold(n)
+		f.body.hold(n)
 		return
 	default:
 		f.store.counts.refused.Add(1)
 	}
+	f.pass()
+}
+
+// pass begins a fill as one that is not stored.
+func (f *Fill) pass() {
 	f.object.metaBytes = 0
 	f.openWindow()
 }
@@ -113,15 +138,29 @@ func (f *Fill) Copy(ctx context.Context, r io.Reader) error {
 		if err != nil {
 			f.unlist() // before a reader sees the error and somebody asks again
 		}
-		f.object.body.finish(err)
+		f.body.finish(err)
 		f.end(err)
 	}()
-	err = f.copy(ctx, r)
+	ended := f.copy(ctx, r)
+	if ended == nil {
+		f.judge()
+	}
+	err = ended
 	return err
 }
 
+// judge asks the check about a body that has come to its end. What it refuses is
+// out of sight before a reader sees that end.
+func (f *Fill) judge() {
+	if f.check != nil && !f.check() {
+		f.corrupt = true
+		f.store.counts.corrupt.Add(1)
+		f.unlist()
+	}
+}
+
 func (f *Fill) copy(ctx context.Context, r io.Reader) error {
-	b := f.object.body
+	b := f.body
 	for idle := 0; idle < 100; {
 		buf, err := f.space(ctx)
 		if err != nil {
@@ -151,7 +190,7 @@ func (f *Fill) copy(ctx context.Context, r io.Reader) error {
 // space is memory for the bytes that come next. It waits for slow readers if the
 // body is not stored.
 func (f *Fill) space(ctx context.Context) ([]byte, error) {
-	b := f.object.body
+	b := f.body
 	if b.written == b.want {
 		return f.probe[:], nil
 	}
@@ -175,7 +214,7 @@ func (f *Fill) space(ctx context.Context) ([]byte, error) {
 
 // extend reserves n bytes more for a body of unknown length.
 func (f *Fill) extend(n int64) bool {
-	if f.object.body.written+n > f.maxBytes && f.object.body.written+1 > f.maxBytes {
+	if f.body.written+n > f.maxBytes && f.body.written+1 > f.maxBytes {
 		f.store.counts.tooLarge.Add(1)
 		return false
 	}
@@ -183,7 +222,7 @@ func (f *Fill) extend(n int64) bool {
 		f.store.counts.refused.Add(1)
 		return false
 	}
-	f.object.body.hold(allocBytes(n))
+	f.body.hold(allocBytes(n))
 	return true
 }
 
@@ -191,7 +230,7 @@ func (f *Fill) extend(n int64) bool {
 func (f *Fill) openWindow() {
 	f.windowed = true
 	f.store.windows.Add(1)
-	f.object.body.openWindow()
+	f.body.openWindow()
 }
 
 // unlist takes the object out of sight.
@@ -201,8 +240,8 @@ func (f *Fill) unlist() {
 	}
 }
 
-// end hands a whole body to the tier that is its home. The filling list shows the
-// object until the tier does, so that nobody misses it in between.
+// end hands what came whole to the tier that is its home. The filling list shows
+// the object until the tier does, so that nobody misses it in between.
 func (f *Fill) end(err error) {
 	s := f.store
 	kept := false
@@ -211,22 +250,24 @@ func (f *Fill) end(err error) {
 		s.windows.Add(-1)
 	case err != nil:
 		s.counts.failed.Add(1)
-	case f.removed.Load():
+	case f.removed.Load() || f.corrupt:
+	case f.object.body == nil:
+		kept = f.keepPart()
 	default:
-		if kept = s.home.Put(f.object); kept {
-			s.counts.stored.Add(1)
-		} else {
+		if kept = s.home.Put(f.object); !kept {
 			s.counts.refused.Add(1)
 		}
 	}
 	f.unlist()
-	if !kept {
+	if kept {
+		s.counts.stored.Add(1)
+	}
+	if !kept || f.object.body == nil { // a part is kept in an object made anew
 		f.object.Drop()
-		return
 	}
 	// Remove marks fills first and asks the tier second; so whichever of the two
 	// came too early for the other sees it here or there.
-	if f.removed.Load() {
+	if kept && f.removed.Load() {
 		s.home.Remove(f.object.key)
 	}
 }

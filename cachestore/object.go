@@ -4,9 +4,16 @@ import (
 	"perigee/httpcache"
 )
 
-// objectBytes is what an object costs beyond its metadata and body: the Object and
-// Body values, its place in the filling list, and a tier's index and policy entry.
-const objectBytes = 1 << 10
+const (
+	// objectBytes is what an object costs beyond its metadata and bodies: the Object
+	// and body values, its place in the filling list, and a tier's index and policy
+	// entry.
+	objectBytes = 1 << 10
+	// extentBytes is what each extent of a row costs beyond its bytes.
+	extentBytes = 512
+	// markBytes is what each of an object's marks costs.
+	markBytes = int64(len(httpcache.Key{}))
+)
 
 // Label says where an object belongs, for those who look into the store.
 type Label struct {
@@ -15,18 +22,29 @@ type Label struct {
 }
 
 // Object is a stored response: metadata that never changes and a body that may
-// still be arriving. It is immutable after [Store.Begin] but for its body's growth.
-// Holding an *Object keeps no bytes reserved: [Object.Open] does.
+// still be arriving, or the parts of one. It is immutable after [Store.Begin] but for
+// the growth of what arrives: whatever adds a part or new metadata makes a new Object
+// that shares the bytes of the old one. Holding an *Object keeps no bytes reserved:
+// [Object.Open] does.
 type Object struct {
 	key       httpcache.Key
 	label     Label
 	stored    *httpcache.Stored
-	body      *body
+	body      *body // the whole body, nil where there is a row
+	budget    *Budget
 	metaBytes int64
+
+	row  []extent // of a representation that did not come in one body, by offset
+	size int64    // of that representation
 
 	born           int64
 	marks          []httpcache.Key
 	representation uint64
+}
+
+// weigh reckons the bytes of o's metadata, in a row of up to the given length.
+func (o *Object) weigh(extents int) {
+	o.metaBytes = o.stored.SizeBytes() + objectBytes + markBytes*int64(len(o.marks)) + extentBytes*int64(extents)
 }
 
 // Key is the primary cache key under which o is stored.
@@ -52,43 +70,54 @@ func (o *Object) Marks() []httpcache.Key { return o.marks }
 // 0 where o is made of parts and not whole.
 func (o *Object) Representation() uint64 { return o.representation }
 
-// Partial tells that some bytes of the representation are neither here nor on
-// their way.
-func (o *Object) Partial() bool { return false }
-
-// Extents are the ranges that are here or on their way, in ascending order and
-// joined where they touch; nil for an object that is whole or arriving whole.
-func (o *Object) Extents() []httpcache.ByteRange { return nil }
-
-// Covers tells that every byte of r is here or on its way.
-func (o *Object) Covers(r httpcache.ByteRange) bool {
-	size, known := o.Size()
-	return !known || r.Last < size
-}
-
-// Size is the length of the whole body in bytes; ok is false while it is unknown,
-// because the upstream did not say and the body is still arriving.
-func (o *Object) Size() (n int64, ok bool) { return o.body.length() }
-
-// Filling tells whether the body is still arriving.
-func (o *Object) Filling() bool { return !o.body.sealed.Load() }
-
-// Passing tells that the body is only passed on to those who read it now, and how
-// much of it has come.
-func (o *Object) Passing() (arrived int64, passing bool) {
-	if o.body.sealed.Load() {
-		return 0, false
+// Size is the length of the whole representation in bytes; ok is false while it is
+// unknown, because the upstream did not say and the body is still arriving.
+func (o *Object) Size() (n int64, ok bool) {
+	if o.body == nil {
+		return o.size, true
 	}
-	o.body.mu.Lock()
-	defer o.body.mu.Unlock()
-	return o.body.written, o.body.windowed
+	return o.body.length()
 }
 
-// CostBytes is what o takes of the budget: metadata and body.
-func (o *Object) CostBytes() int64 { return o.metaBytes + o.body.cost() }
+// Filling tells whether some of the body is still arriving.
+func (o *Object) Filling() bool {
+	if o.body != nil {
+		return !o.body.sealed.Load()
+	}
+	for _, e := range o.row {
+		if !e.body.sealed.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// Passing tells that bytes of o are only passed on to those who read them now, and
+// where in the representation the first of them stands that has not come yet.
+func (o *Object) Passing() (arrived int64, passing bool) {
+	if o.body != nil {
+		return o.body.passing()
+	}
+	for _, e := range o.row {
+		if arrived, passing := e.body.passing(); passing {
+			return e.off + arrived, true
+		}
+	}
+	return 0, false
+}
+
+// CostBytes is what o takes of the budget: metadata and bodies, also where other
+// objects share these.
+func (o *Object) CostBytes() int64 {
+	cost := o.metaBytes
+	for b := range o.bodies {
+		cost += b.cost()
+	}
+	return cost
+}
 
 // Drop gives back what o holds. The tier that had it calls it, once, when o left.
 func (o *Object) Drop() {
-	o.body.budget.Release(o.metaBytes)
-	o.body.release()
+	o.budget.Release(o.metaBytes)
+	o.release()
 }

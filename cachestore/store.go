@@ -10,8 +10,9 @@ import (
 // Options says what a store is made of.
 type Options struct {
 	Budget *Budget // of memory: bodies, metadata, windows
-	Home   Tier    // where whole responses live
-	// MaxBytes is the longest body that is stored; 0 = half of the budget.
+	Home   Tier    // where responses live whose bytes have come
+	// MaxBytes is the longest body that is stored, and the most that the parts of one
+	// representation may take together; 0 = half of the budget.
 	MaxBytes int64
 }
 
@@ -30,7 +31,7 @@ type Store struct {
 
 // counts is what has happened since the store was opened.
 type counts struct {
-	stored, refused, tooLarge, failed, detached, removed atomic.Int64
+	stored, refused, tooLarge, failed, detached, removed, corrupt, surplus atomic.Int64
 }
 
 // New returns a store over o.Home.
@@ -60,22 +61,23 @@ func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
 	return s.FreshenAt(old, meta, old.born)
 }
 
-// FreshenAt puts meta in the place of old's metadata, without touching its body, and
+// FreshenAt puts meta in the place of old's metadata, without touching its bytes, and
 // returns the object that now stands for both. Where that cannot be kept (no room,
 // the body is still arriving or has been let go, or old has left the store or been
 // replaced meanwhile) the result serves this request only, and the store is left as
 // it was. born is when the validation began.
 func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born int64) *Object {
 	o := &Object{
-		key: old.key, label: old.label, stored: meta, body: old.body,
-		metaBytes: meta.SizeBytes() + objectBytes,
-		born:      born, marks: old.marks, representation: old.representation,
+		key: old.key, label: old.label, stored: meta, budget: s.budget,
+		body: old.body, row: old.row, size: old.size,
+		born: born, marks: old.marks, representation: old.representation,
 	}
-	if old.Filling() || !old.body.retain() {
+	o.weigh(len(o.row))
+	if old.Filling() || !o.retain() {
 		return o
 	}
 	if !s.home.Reserve(o, o.metaBytes) {
-		old.body.release()
+		o.release()
 		s.counts.refused.Add(1)
 		return o
 	}
@@ -94,7 +96,7 @@ func (s *Store) Remove(key httpcache.Key) int {
 	return n
 }
 
-// All yields every whole object, in no order.
+// All yields every object of the tier, in no order: whole ones and partial ones.
 func (s *Store) All() iter.Seq[*Object] { return s.home.All() }
 
 // Stats counts what the store holds and did.
@@ -105,6 +107,7 @@ func (s *Store) Stats() Stats {
 	st.Stored, st.Refused = s.counts.stored.Load(), s.counts.refused.Load()
 	st.TooLarge, st.Failed = s.counts.tooLarge.Load(), s.counts.failed.Load()
 	st.Detached, st.Removed = s.counts.detached.Load(), s.counts.removed.Load()
+	st.Corrupt, st.Surplus = s.counts.corrupt.Load(), s.counts.surplus.Load()
 	return st
 }
 

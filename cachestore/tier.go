@@ -6,7 +6,8 @@ import (
 	"perigee/httpcache"
 )
 
-// Tier is a place where whole stored responses live: memory, a disk. A tier holds
+// Tier is a place where stored responses live: memory, a disk. Their bodies, or those
+// parts of them that are here, have come. A tier holds
 // at most one object for each key and variant and decides by itself who leaves.
 // All methods may be called concurrently.
 type Tier interface {
@@ -24,8 +25,9 @@ type Tier interface {
 	// was reserved for o; otherwise the tier does.
 	Put(o *Object) bool
 	// Replace puts o in the place of old if old is still there, else it returns false
-	// and nothing changes: what has left meanwhile does not come back. Ownership is as
-	// with Put.
+	// and nothing changes: what has left meanwhile does not come back. An old that is
+	// nil stands for nothing of o's key and variant. What o costs may differ from what
+	// old did. Ownership is as with Put.
 	Replace(old, o *Object) bool
 	// Remove forgets every variant under key and returns how many there were.
 	Remove(key httpcache.Key) int

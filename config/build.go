@@ -5,9 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sort"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // buildNode makes the typed node of a node file, the sites apart, and reports what only whole blocks can be wrong in.
@@ -20,6 +18,8 @@ func (l *loader) buildNode(v *value) *Node {
 	buildLimits(&n.Limits, v.get("limits"))
 	buildLog(&n.Log, v.get("log"))
 	set(&n.Store.RAM, v.get("store"), "ram")
+	n.Geo = v.source.buildGeo(v.get("geo"))
+	l.knowsPlaces = len(n.Geo.Databases) > 0 || v.get("geo").isFlawed()
 	return &n
 }
 
@@ -143,7 +143,8 @@ func (l *loader) buildSite(v *value) *Site {
 	}
 	out.TLS = v.source.buildTLS(v.get("tls"))
 	buildOrigin(&out.Origin, v.get("origin"))
-	buildCache(&out.Cache, v.get("cache"))
+	l.buildCache(v.source, &out.Cache, v.get("cache"))
+	buildCompress(&out.Compress, v.get("compress"))
 	headers := v.get("headers")
 	out.Headers.Request = v.source.buildFields(headers.get("request"))
 	out.Headers.Response = v.source.buildFields(headers.get("response"))
@@ -226,21 +227,6 @@ func hostMode(text string, isWord bool) (HostMode, string) {
 		return HostName, text
 	}
 	return pick[HostMode](text, "upstream", "site", "client"), ""
-}
-
-func buildCache(c *Cache, v *value) {
-	set(&c.DefaultTTL, v, "default_ttl")
-	if byStatus := v.get("ttl_by_status"); byStatus != nil && len(byStatus.fields) > 0 {
-		c.TTLByStatus = make(map[int]time.Duration, len(byStatus.fields))
-		for _, f := range byStatus.fields {
-			status, _ := strconv.Atoi(f.name)
-			c.TTLByStatus[status], _ = f.value.scalar.(time.Duration)
-		}
-	}
-	set(&c.StaleIfError, v, "stale_if_error")
-	setWord(&c.RequestDirectives, v, "request_directives", "ignore", "honour")
-	setWord(&c.SetCookie, v, "set_cookie", "pass", "strip", "store")
-	set(&c.MaxObjectSize, v, "max_object_size")
 }
 
 // buildFields reads one direction of headers. What is set and removed at once would be a riddle to whoever reads it next.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -32,8 +33,10 @@ func (c *checker) check(k *key, n *node, path string) *value {
 		v.form = formList
 		if item := c.check(k.item, n, path); item != nil {
 			v.items = []*value{item}
+		} else {
+			v.flawed = true
 		}
-	case n.form == formNull && !k.isScalar() && (!k.isRequired || k.item == nil):
+	case n.form == formNull && !k.isScalar() && (!(k.isRequired || k.filled) || k.item == nil):
 		return c.empty(v)
 	default:
 		c.wrongForm(k, n, path)
@@ -70,6 +73,9 @@ func (k *key) exampleText() string {
 	if e == "" && k.kind != kindNone {
 		e = k.kind.info().example
 	}
+	if e == "" && k.item != nil {
+		e = k.item.exampleText()
+	}
 	if e == "" && k.keys != nil {
 		e = "{" + strings.TrimPrefix(k.keys[0].exampleText(), "- ") + "}"
 	}
@@ -94,9 +100,12 @@ func (c *checker) block(v *value, n *node) {
 			continue
 		}
 		first[e.name] = at
-		if child := c.field(k, e, path); child != nil {
-			v.fields = append(v.fields, field{e.name, at, child})
+		child := c.field(k, e, path)
+		if child == nil {
+			v.flawed = true
+			continue
 		}
+		v.fields = append(v.fields, field{e.name, at, child})
 	}
 	c.missingBut(v, first)
 }
@@ -144,6 +153,9 @@ func (c *checker) suggestKey(v *value, name string) string {
 	if near := nearest(name, names); near != "" {
 		return didYouMean(near)
 	}
+	if block, ok := v.key.find(name, v.path); ok && v.path != "" {
+		return name + " belongs in " + block
+	}
 	if block, ok := c.root.findIn(name); ok && block != v.path {
 		if block == "" {
 			return name + " stands at the top of the file, not in a block"
@@ -170,6 +182,7 @@ func (c *checker) named(v *value, n *node) {
 		path := join(v.path, e.name)
 		name, bad := c.parse(&key{kind: v.key.nameKind}, e.name)
 		if bad != nil {
+			v.flawed = true
 			c.fault(e.at, path, bad.message, bad.hint)
 			continue
 		}
@@ -179,9 +192,25 @@ func (c *checker) named(v *value, n *node) {
 			continue
 		}
 		first[canonical] = e.at
-		if child := c.check(v.key.named, e.value, path); child != nil {
-			v.fields = append(v.fields, field{canonical, e.at, child})
+		child := c.check(v.key.named, e.value, path)
+		if child == nil {
+			v.flawed = true
+			continue
 		}
+		v.fields = append(v.fields, field{canonical, e.at, child})
+	}
+	c.amount(v, len(n.entries))
+}
+
+// amount holds the number of items of a list, or of names in a block, against what the key takes.
+func (c *checker) amount(v *value, n int) {
+	k := v.key
+	if n == 0 && (k.isRequired || k.filled) {
+		c.fault(v.at, v.path, "the list is empty", "for example: "+k.exampleText())
+	}
+	if k.mostItems > 0 && n > k.mostItems {
+		v.flawed = true
+		c.fault(v.at, v.path, fmt.Sprintf("%d items, more than %d", n, k.mostItems), "one pattern may stand for many")
 	}
 }
 
@@ -190,9 +219,8 @@ func (c *checker) list(v *value, n *node) {
 	if k.exact > 0 && len(n.items) != k.exact {
 		c.fault(n.at, v.path, fmt.Sprintf("wants %d items, got %d", k.exact, len(n.items)), "for example: "+k.exampleText())
 	}
-	if k.isRequired && len(n.items) == 0 {
-		c.fault(n.at, v.path, "the list is empty", "for example: "+k.exampleText())
-	}
+	c.amount(v, len(n.items))
+	first := make(map[any]pos)
 	for i, item := range n.items {
 		path := fmt.Sprintf("%s[%d]", v.path, i)
 		if k.itemsNow > 0 && i >= k.itemsNow && c.later == 0 {
@@ -202,9 +230,17 @@ func (c *checker) list(v *value, n *node) {
 			c.fault(item.at, path, "an empty item", "take it out or give it a value")
 			continue
 		}
-		if child := c.check(k.item, item, path); child != nil {
-			v.items = append(v.items, child)
+		child := c.check(k.item, item, path)
+		if child == nil {
+			v.flawed = true
+			continue
 		}
+		if before, twice := first[child.scalar]; twice && k.unique {
+			c.fault(item.at, path, fmt.Sprintf("duplicate item; it stands in %d:%d already", before.line, before.col), "keep one of them")
+			continue
+		}
+		first[child.scalar] = item.at
+		v.items = append(v.items, child)
 	}
 }
 
@@ -213,6 +249,9 @@ func (c *checker) scalar(v *value, n *node) *value {
 	text, ok := c.expand(n, v.path)
 	if !ok {
 		return nil
+	}
+	if v.text = n.text; n.quoted {
+		v.text = strconv.Quote(n.text)
 	}
 	for _, w := range v.key.words {
 		if w.text != text {
@@ -284,19 +323,34 @@ func (k *key) notWord(text string) *fault {
 	}
 	near := nearest(text, k.availableWords())
 	if k.kind == kindNone {
-		hint := ""
-		if _, bad := parseBool(text); near == "" && contains(k.wordTexts(), "true") {
-			hint = bad.hint
+		what := enumerate(k.wordTexts(), "or")
+		if k.isBlock() {
+			what = k.accepts()
 		}
-		if near != "" {
-			hint = didYouMean(near)
-		}
-		return faultf(hint, "%s is not %s", quote(text), enumerate(k.wordTexts(), "or"))
+		return faultf(k.guessWord(text, near), "%s is not %s", quote(text), what)
 	}
 	if near != "" && near != "*" && !strings.ContainsAny(text, "./:") {
 		return faultf(didYouMean(near), "%s is not %s", quote(text), k.scalarWords())
 	}
 	return nil
+}
+
+// guessWord suggests what was meant by a text that is none of the key's words.
+func (k *key) guessWord(text, near string) string {
+	_, bad := parseBool(text)
+	isFalse := text == "false" || bad != nil && strings.Contains(bad.hint, "false")
+	isTrue := text == "true" || bad != nil && strings.Contains(bad.hint, "true")
+	switch {
+	case near != "":
+		return didYouMean(near)
+	case contains(k.wordTexts(), "true"):
+		return bad.hint
+	case isFalse && contains(k.wordTexts(), "off"):
+		return didYouMean("off")
+	case isTrue && k.isBlock():
+		return "leave it out, or say how: " + k.exampleText()
+	}
+	return ""
 }
 
 // outOfBounds holds a number against the lowest and highest value of its key.

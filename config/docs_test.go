@@ -104,10 +104,101 @@ A mistake never takes a running node down: a reload that finds one leaves the ol
 - A key marked *not available in this version* is understood, but may only say its default.
 `
 
+const docsCaching = `
+## Caching, by examples
+
+Every block below is a whole site file.
+
+Parameters that only count visitors make a new stored response for each of them. Left out of the key, they are left out of what
+the origin is asked as well:
+
+` + "```yaml" + `
+site: www.example.com
+origin: https://origin.example.com
+cache:
+  key: {query: {exclude: [utm_*, fbclid, gclid], sort: true}}
+` + "```" + `
+
+An API whose answers depend on two parameters, a header and a cookie, and on nothing else:
+
+` + "```yaml" + `
+site: api.example.com
+origin: https://origin.example.com
+cache:
+  key:
+    query: {include: [page, "filter[*]"]}
+    headers: [X-Tenant]
+    cookies: [currency]
+` + "```" + `
+
+**Rules** change some of this for some requests. All that a rule's ` + "`match`" + ` names must fit, and of each list any item; ` + "`*`" + ` stands for any
+characters, ` + "`/`" + ` among them. Every rule that fits applies, in the order of the file, and where two of them say the same key, the
+later one wins:
+
+` + "```yaml" + `
+site: shop.example.com
+origin: https://origin.example.com
+cache:
+  stale_while_revalidate: 30s
+  rules:
+    # Files with a version in their name, whatever the origin says of their lifetime.
+    - {match: {path: /static/*}, ttl: 30d}
+    # It wins over the line above, because it comes later.
+    - {match: {path: /static/manifest.json}, ttl: 1m}
+    # Whoever is logged in, and whoever looks at a draft, gets pages of their own.
+    - {match: {cookie: session}, bypass: true}
+    - {match: {query: {preview: "*"}}, bypass: true}
+    # Two designs below the same path.
+    - match: {path: [/, /products/*]}
+      key: {cookies: [design]}
+    # Pages that the origin marks private by habit, and that set a cookie which nobody needs.
+    - match: {path: /help/*, method: [GET, HEAD]}
+      ttl: 1h
+      override: [private]
+      set_cookie: strip
+` + "```" + `
+
+A rule that matches by ` + "`status` or `content_type`" + ` applies when there is a response, so it may say how that is stored and which fields it
+is sent with, but not what the key is, what is asked for, or that nothing is to be stored:
+
+` + "```yaml" + `
+site: img.example.com
+origin: https://origin.example.com
+cache:
+  rules:
+    - {match: {status: [404, 410]}, ttl: 30s}
+    - {match: {content_type: image/*}, ttl: 7d, headers: {response: {set: {X-Robots-Tag: noindex}}}}
+` + "```" + `
+
+Live streaming: a segment that is not there yet is asked for again within a second, and players that wait for the next state of
+a playlist share one request to the origin:
+
+` + "```yaml" + `
+site: live.example.com
+origin: https://origin.example.com
+cache:
+  rules:
+    - {match: {path: /hls/*}, live: true}
+` + "```" + `
+
+An origin in trouble: stale responses stand in for an hour where it cannot be reached or does not answer, but what it answers
+itself is passed on, errors too:
+
+` + "```yaml" + `
+site: news.example.com
+origin: https://origin.example.com
+cache:
+  stale_if_error: 1h
+  serve_stale_on: [error, timeout]
+compress: {encodings: [br, gzip]}
+` + "```" + `
+`
+
 // markdown is the whole of docs/configuration.md.
 func markdown() string {
 	var b strings.Builder
 	b.WriteString(docsHead)
+	b.WriteString(docsCaching)
 	b.WriteString("\n## The node file\n")
 	section(&b, "", nodeSchema(), false)
 	b.WriteString("\n## The site file\n")
@@ -160,6 +251,9 @@ func docCell(k *key, later bool) string {
 	if comesLater != nil {
 		doc += " *Not available in this version: " + strings.Join(comesLater, ", ") + ".*"
 	}
+	if k.mostItems > 0 {
+		doc += fmt.Sprintf(" At most %d.", k.mostItems)
+	}
 	if k.isRequired {
 		doc = "**Required.** " + doc
 	}
@@ -183,7 +277,7 @@ func valueCell(k *key) string {
 	}
 	if k.named != nil {
 		of := "block"
-		if k.named.isScalar() {
+		if k.named.isScalar() || k.named.item != nil && k.named.item.isScalar() {
 			of = valueCell(k.named)
 		}
 		forms = append(forms, "block of "+k.nameKind.info().form+": "+of)

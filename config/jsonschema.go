@@ -78,6 +78,15 @@ func (k *key) jsonForms() []map[string]any {
 		if k.exact > 0 {
 			list["minItems"], list["maxItems"] = k.exact, k.exact
 		}
+		if k.filled || k.isRequired {
+			list["minItems"] = max(k.exact, 1)
+		}
+		if k.mostItems > 0 {
+			list["maxItems"] = k.mostItems
+		}
+		if k.unique {
+			list["uniqueItems"] = true
+		}
 		forms = append(forms, list)
 		if k.exact == 0 {
 			forms = append(forms, k.item.jsonForms()...)

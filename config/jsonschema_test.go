@@ -74,8 +74,18 @@ func hasJSONType(want, v any) bool {
 }
 
 func jsonListFault(schema map[string]any, v []any, at string) string {
-	if n, ok := schema["minItems"].(float64); ok && float64(len(v)) != n {
+	if n, ok := schema["minItems"].(float64); ok && float64(len(v)) < n {
+		return fmt.Sprintf("%s: only %d items", at, len(v))
+	}
+	if n, ok := schema["maxItems"].(float64); ok && float64(len(v)) > n {
 		return fmt.Sprintf("%s: %d items", at, len(v))
+	}
+	if schema["uniqueItems"] == true {
+		for i, item := range v {
+			if slices.Contains(v[:i], item) {
+				return fmt.Sprintf("%s[%d]: twice", at, i)
+			}
+		}
 	}
 	for i, item := range v {
 		if fault := jsonFault(schema["items"].(map[string]any), item, fmt.Sprintf("%s[%d]", at, i)); fault != "" {
@@ -182,7 +192,9 @@ func TestJSONSchemaRefuses(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"missing-key", "bad-status", "bad-url", "bad-field"} {
+	for _, name := range []string{
+		"missing-key", "bad-status", "bad-url", "bad-field", "match-empty", "too-many-rules", "compress-lists", "override-words", "bad-glob",
+	} {
 		if v, ok := plainFile(t, filepath.Join(fixtures, "broken", name, "sites/www.yaml")); !ok || jsonFault(site, v, "") == "" {
 			t.Errorf("%s: the JSON Schema finds nothing", name)
 		}

@@ -35,9 +35,18 @@ const (
 	kindSecret
 	kindFiles
 	kindGlob
+	kindPathGlob
+	kindHostGlob
+	kindMediaGlob
+	kindParamGlob
+	kindParam
+	kindCookie
+	kindMethod
 	kindStatus
 	kindStatusRange
 	kindFieldName
+	kindMatchField
+	kindKeyField
 	kindFieldValue
 	kinds // how many there are
 )
@@ -153,8 +162,36 @@ var kindTable = [kinds]kindInfo{
 		parse: parseFiles,
 	},
 	kindGlob: {
-		article: "a pattern", form: "pattern (`*` stands for anything)", example: "utm_*",
+		article: "a pattern", form: "pattern (`*` stands for any characters)", pattern: `^.+$`, example: "pro*",
 		parse: parseGlob,
+	},
+	kindPathGlob: {
+		article: "a pattern of paths", form: "pattern of paths (`*` stands for any characters, `/` among them)", pattern: `^[/*][^ ?#]*$`,
+		example: "/static/*", parse: parsePathGlob,
+	},
+	kindHostGlob: {
+		article: "a pattern of host names", form: "pattern of host names (`*` stands for any characters)", example: `"*.example.com"`,
+		parse: parseHostGlob,
+	},
+	kindMediaGlob: {
+		article: "a pattern of media types", form: "pattern of media types (`*` stands for any characters)", pattern: `^[^ ;]*[/*][^ ;]*$`,
+		example: "text/*", parse: parseMediaGlob,
+	},
+	kindParamGlob: {
+		article: "a pattern of parameter names", form: "pattern of parameter names (`*` stands for any characters)", pattern: `^[^&=#]+$`,
+		example: "utm_*", parse: parseParamGlob,
+	},
+	kindParam: {
+		article: "the name of a parameter", form: "name of a parameter", pattern: `^[^&=#]+$`, example: "preview",
+		parse: parseParam,
+	},
+	kindCookie: {
+		article: "the name of a cookie", form: "name of a cookie", pattern: "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$", example: "session",
+		parse: parseCookie,
+	},
+	kindMethod: {
+		article: "a method", form: "method", pattern: "^[-!#$%&'*+.^_`|~0-9A-Z]+$", example: "GET",
+		parse: parseMethod,
 	},
 	kindStatus: { // int
 		article: "a status code", form: "status code", pattern: `^[2-5][0-9][0-9]$`, json: "integer", example: "404",
@@ -167,6 +204,14 @@ var kindTable = [kinds]kindInfo{
 	kindFieldName: {
 		article: "a field name", form: "field name", pattern: "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$", example: "X-Served-By",
 		parse: parseFieldName,
+	},
+	kindMatchField: {
+		article: "a field name", form: "field name", pattern: "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$", example: "X-Plan",
+		parse: parseMatchField,
+	},
+	kindKeyField: {
+		article: "a field name", form: "field name", pattern: "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$", example: "X-Tenant",
+		parse: parseKeyField,
 	},
 	kindFieldValue: {
 		article: "a field value", form: "field value", example: "perigee",

@@ -39,6 +39,8 @@ type loader struct {
 	report     *report
 	files      []string         // in the order in which they are read
 	hosts      map[string]named // every host that a site answers to
+
+	knowsPlaces bool // the node file names a database, or means to
 }
 
 // named is where a host was named first.

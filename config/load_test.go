@@ -146,7 +146,7 @@ func TestDiff(t *testing.T) {
 		{"live keys", func(n *Node) {
 			n.Listen.HTTP, n.Listen.HTTPS = []string{":8080"}, nil
 			n.Limits.Connections, n.Limits.Idle, n.Log.Format = 1, time.Second, LogCombined
-			n.Sites = []*Site{{}}
+			n.Sites, n.Geo = []*Site{{}}, Geo{Databases: []string{"places.mmdb"}}
 		}, nil},
 		{"admin", func(n *Node) { n.Listen.Admin = "" }, []string{"listen.admin"}},
 		{"all", func(n *Node) { n.Name, n.Listen.Admin, n.Store.RAM = "b", "", 1 }, []string{"listen.admin", "node.name", "store.ram"}},
@@ -164,11 +164,11 @@ func TestEnums(t *testing.T) {
 	t.Parallel()
 	got := []fmt.Stringer{
 		TLSAuto, TLSOff, TLSFiles, HostUpstream, HostSite, HostClient, HostName, DirectivesIgnore, DirectivesHonour,
-		SetCookiePass, SetCookieStrip, SetCookieStore, RedirectAuto, RedirectAlways, RedirectNever, LogJSON, LogCombined, LogFormat(99),
+		SetCookiePass, SetCookieStrip, SetCookieStore, EncodingNone, EncodingBrotli, EncodingZstd, EncodingGzip, RedirectAuto, RedirectAlways, RedirectNever, LogJSON, LogCombined, LogFormat(99),
 	}
 	want := []string{
 		"auto", "off", "files", "upstream", "site", "client", "name", "ignore", "honour",
-		"pass", "strip", "store", "auto", "true", "false", "json", "combined", "unknown",
+		"pass", "strip", "store", "none", "br", "zstd", "gzip", "auto", "true", "false", "json", "combined", "unknown",
 	}
 	for i, s := range got {
 		if s.String() != want[i] {

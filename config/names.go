@@ -326,14 +326,6 @@ func parseFiles(s string) (any, *fault) {
 	return parsePath(s)
 }
 
-// parseGlob reads a pattern in which "*" stands for any characters.
-func parseGlob(s string) (any, *fault) {
-	if s == "" || strings.ContainsAny(s, "[]?{}") || strings.ContainsFunc(s, isControl) {
-		return nil, faultf(`"*" is the only sign with a meaning, as in utm_* or /static/*`, "%s is not a pattern", quote(s))
-	}
-	return s, nil
-}
-
 func parseStatus(s string) (any, *fault) {
 	n, ok := digits(s)
 	if !ok || n < 200 || n > 599 {

@@ -17,8 +17,11 @@ type key struct {
 	least   string   // the lowest value allowed, as YAML; "" = the kind's own
 	most    string   // the highest
 
-	item  *key // a list of these
-	exact int  // how many items there must be; 0 = any number
+	item      *key // a list of these
+	exact     int  // how many items there must be; 0 = any number
+	mostItems int  // how many there may be, or names in a block of free names; 0 = any number
+	filled    bool // the list, or the block of free names, cannot be empty
+	unique    bool // no item stands twice
 
 	keys []*key // a block with these keys
 
@@ -95,6 +98,12 @@ func (k *key) find(name, at string) (string, bool) {
 			return at, true
 		}
 		if place, ok := c.find(name, join(at, c.name)); ok {
+			return place, true
+		}
+		if c.item == nil {
+			continue
+		}
+		if place, ok := c.item.find(name, join(at, c.name+"[]")); ok {
 			return place, true
 		}
 	}

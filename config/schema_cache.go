@@ -12,29 +12,27 @@ func cacheKey() *key {
 			doc: "The same for single status codes.",
 		},
 		{
-			name: "stale_while_revalidate", later: true, kind: kindDuration, deflt: "0s", example: "30s",
-			doc: "How long past its lifetime a response is still served while it is refreshed, where the origin says nothing.",
+			name: "stale_while_revalidate", kind: kindDuration, deflt: "0s", example: "30s",
+			doc: "How long past its lifetime a response is still served while it is refreshed, where the origin says nothing. Never " +
+				"against `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage`.",
 		},
 		{
 			name: "stale_if_error", kind: kindDuration, deflt: "0s", example: "1h",
-			doc: "How long past its lifetime a response may stand in for an origin in trouble, where the origin says nothing.",
+			doc: "How long past its lifetime a response may stand in for an origin in trouble, where the origin says nothing. Never " +
+				"against `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage`.",
 		},
 		{
-			name: "serve_stale_on", later: true, item: &key{words: words("error", "timeout", "5xx")}, deflt: "[error, timeout, 5xx]",
-			example: "[error, timeout]", doc: "Which trouble that is.",
+			name: "serve_stale_on", item: &key{words: words("error", "timeout", "5xx")}, deflt: "[error, timeout, 5xx]", unique: true,
+			example: "[error, timeout]",
+			doc: "Which trouble that is: `error` (no connection, or a broken one), `timeout` (no answer in time), `5xx` (an answer " +
+				"with such a status). `[]` = none: a stale response never stands in.",
 		},
 		{
 			name: "request_directives", words: words("ignore", "honour"), deflt: "ignore", example: "honour",
 			doc: "Whether the caching directives of clients are obeyed.",
 		},
-		{
-			name: "set_cookie", words: words("pass", "strip", "store"), deflt: "pass", example: "strip",
-			doc: "A response that sets a cookie: `pass` does not store it, `strip` stores it without the field, `store` as it is.",
-		},
-		{
-			name: "deception_armor", later: true, kind: kindBool, deflt: "true", example: "false",
-			doc: "Do not store what a path's ending says is something else.",
-		},
+		setCookieKey("pass"),
+		deceptionArmorKey("true"),
 		{name: "max_object_size", kind: kindSize, least: "1B", deflt: "50GiB", example: "1GiB", doc: "Larger bodies are passed on and not stored."},
 		{name: "min_uses", later: true, kind: kindInt, least: "1", deflt: "1", example: "2", doc: "Requests before a response goes to disk."},
 		{name: "slice_from", later: true, kind: kindSize, deflt: "16MiB", example: "64MiB", doc: "Larger bodies are fetched and kept in slices."},
@@ -47,36 +45,151 @@ func cacheKey() *key {
 	}}
 }
 
+// setCookieKey and deceptionArmorKey stand in the cache block, with a default, and in its rules, where "" leaves it be.
+func setCookieKey(deflt string) *key {
+	return &key{
+		name: "set_cookie", words: words("pass", "strip", "store"), deflt: deflt, example: "strip",
+		doc: "A response that sets a cookie: `pass` does not store it, `strip` stores it without the field, `store` as it is.",
+	}
+}
+
+func deceptionArmorKey(deflt string) *key {
+	return &key{
+		name: "deception_armor", kind: kindBool, deflt: deflt, example: "false",
+		doc: "Do not store a response whose media type contradicts the ending of its path, such as a page below `/account/x.css`: " +
+			"it may be somebody's own, asked for by a path that was made up to get it stored.",
+	}
+}
+
+// Bounds of what one site may say, since all of it is looked at for each request.
+const (
+	maxRules    = 64
+	maxMatches  = 64 // in one list of a match
+	maxKeyGlobs = 64 // in one list of key.query
+	maxKeyParts = 16 // fields and cookies in one key
+)
+
 func storeKeyKey() *key {
-	query := &key{name: "query", doc: "The query.", keys: []*key{
-		{name: "exclude", item: &key{kind: kindGlob}, deflt: "[]", example: "[utm_*, fbclid]", doc: "Parameters left out, towards the origin too."},
-		{name: "sort", kind: kindBool, deflt: "false", example: "true", doc: "Whether the order of parameters is of no matter."},
-	}}
-	return &key{name: "key", later: true, doc: "What tells two objects apart, beside host and path.", keys: []*key{
-		query,
-		{name: "headers", item: &key{kind: kindFieldName}, deflt: "[]", example: "[X-Tenant]", doc: "Request fields."},
-		{name: "cookies", item: &key{kind: kindText}, deflt: "[]", example: "[currency]", doc: "Cookies."},
-		{name: "country", kind: kindBool, deflt: "false", example: "true", doc: "The client's country."},
-		{name: "device", kind: kindBool, deflt: "false", example: "true", doc: "The kind of the client's device."},
-	}}
+	return &key{name: "key", doc: "What tells two stored responses apart, beside scheme, host and path.", keys: keyParts("[]", "false")}
+}
+
+// keyParts are the parts of a key with the defaults of those that are not the query, "" where a rule leaves them be.
+func keyParts(list, boolean string) []*key {
+	return []*key{
+		queryKey(),
+		{
+			name: "headers", item: &key{kind: kindKeyField}, deflt: list, example: "[X-Tenant]", unique: true,
+			doc: "Request fields whose values are part of the key. At most 16 with the cookies.",
+		},
+		{
+			name: "cookies", item: &key{kind: kindCookie}, deflt: list, example: "[currency]", unique: true,
+			doc: "Cookies whose values are part of the key.",
+		},
+		{name: "country", kind: kindBool, deflt: boolean, example: "true", doc: "The client's country, by the node's `geo.databases`."},
+		{name: "device", kind: kindBool, deflt: boolean, example: "true", doc: "The class of the client's device."},
+	}
+}
+
+func queryKey() *key {
+	return &key{
+		name: "query", doc: "Which parameters of the query are part of the key. What is left out does not reach the origin either.",
+		keys: []*key{
+			{
+				name: "include", item: &key{kind: kindParamGlob}, deflt: "[]", example: "[page, filter_*]", mostItems: maxKeyGlobs,
+				doc: "The only parameters that are; `[]` = all. Names are compared decoded: `filter[*]` is `filter%5Bpage%5D` too.",
+			},
+			{
+				name: "exclude", item: &key{kind: kindParamGlob}, deflt: "[]", example: "[utm_*, fbclid]", mostItems: maxKeyGlobs,
+				doc: "Parameters left out, of those that `include` leaves.",
+			},
+			{name: "sort", kind: kindBool, deflt: "false", example: "true", doc: "Whether the order of parameters is of no matter."},
+			{name: "ignore", kind: kindBool, deflt: "false", example: "true", doc: "Leave the whole query out. It stands alone."},
+		},
+	}
 }
 
 func rulesKey() *key {
-	match := &key{name: "match", isRequired: true, doc: "Which requests it applies to: all that is named must match.", keys: []*key{
-		{name: "path", kind: kindGlob, example: "/static/*", doc: "Pattern of the path."},
-		{name: "cookie", kind: kindText, example: "session", doc: "A cookie that the request has."},
-	}}
+	headers := headersKey()
+	headers.doc = "Fields changed on the way, after those of the site. `request` only in rules that match by the request alone."
 	return &key{
-		name: "rules", later: true, deflt: "[]", example: "[{match: {path: /static/*}, ttl: 30d}]",
-		doc: "In order; every match applies, the later wins.",
+		name: "rules", deflt: "[]", example: "[{match: {path: /static/*}, ttl: 30d}]", mostItems: maxRules,
+		doc: "What is different for some requests. In order: every rule that matches applies, and where two say the same key the " +
+			"later wins.",
 		item: &key{keys: []*key{
-			match,
-			{name: "ttl", kind: kindDuration, example: "30d", doc: "The lifetime."},
-			{name: "bypass", kind: kindBool, deflt: "false", example: "true", doc: "Pass the request and store nothing."},
+			matchKey(),
 			{
-				name: "override", item: &key{words: words("private", "no-store")}, deflt: "[]", example: "[private]",
-				doc: "Directives of the origin that the rule stands above.",
+				name: "ttl", kind: kindDuration, example: "30d",
+				doc: "The lifetime, whatever the response says of it. It makes nothing storable that is not: see `override`.",
 			},
+			{
+				name: "stale_while_revalidate", kind: kindDuration, example: "30s",
+				doc: "As in `cache`, for these.",
+			},
+			{name: "stale_if_error", kind: kindDuration, example: "1h", doc: "As in `cache`, for these."},
+			setCookieKey(""),
+			deceptionArmorKey(""),
+			{
+				name: "override", item: &key{words: words("private", "no-store")}, deflt: "[]", example: "[private]", unique: true,
+				doc: "Directives of the origin that do not keep these responses from being stored.",
+			},
+			{
+				name: "bypass", kind: kindBool, deflt: "false", example: "true",
+				doc: "Pass the request to the origin, and store nothing. Only in rules that match by the request alone.",
+			},
+			{
+				name: "live", kind: kindBool, deflt: "false", example: "true",
+				doc: "Live streaming below these paths: a 404 or 410 is stored for 1 s at most, and blocking playlist requests " +
+					"(`_HLS_msn`) share one fetch. Only in rules that match by the request alone.",
+			},
+			{
+				name: "key", keys: keyParts("", ""),
+				doc: "Parts of the key that take the place of the site's; what is not named stays as it is. Only in rules that match by " +
+					"the request alone.",
+			},
+			headers,
 		}},
+	}
+}
+
+// matchKey describes what a rule applies to. Where a field, cookie or parameter must have a value, it is a block.
+func matchKey() *key {
+	glob := func() *key { return &key{item: &key{kind: kindGlob}, filled: true, mostItems: maxMatches} }
+	return &key{
+		name: "match", isRequired: true, example: "{path: /static/*}",
+		doc: "Which requests the rule applies to: everything that is named must match, and of a list any item.",
+		keys: []*key{
+			{
+				name: "path", item: &key{kind: kindPathGlob}, example: "/static/*", filled: true, mostItems: maxMatches,
+				doc: "Patterns of the whole path, without the query. `\"*\"` is every request.",
+			},
+			{
+				name: "host", item: &key{kind: kindHostGlob}, example: `"*.example.com"`, filled: true, mostItems: maxMatches,
+				doc: "Patterns of the host that the client asked for.",
+			},
+			{name: "method", item: &key{kind: kindMethod}, example: "[GET, HEAD]", unique: true, filled: true, mostItems: maxMatches, doc: "Methods."},
+			{
+				name: "header", item: &key{kind: kindMatchField}, named: glob(), nameKind: kindMatchField, example: `{X-Plan: "pro*"}`,
+				filled: true, mostItems: maxMatches,
+				doc: "Request fields that are there, or, as a block, patterns of their values.",
+			},
+			{
+				name: "cookie", item: &key{kind: kindCookie}, named: glob(), nameKind: kindCookie, example: "session",
+				filled: true, mostItems: maxMatches,
+				doc: "Cookies that the request has, or, as a block, patterns of their values.",
+			},
+			{
+				name: "query", item: &key{kind: kindParam}, named: glob(), nameKind: kindParam, example: `{v: "2*"}`,
+				filled: true, mostItems: maxMatches,
+				doc: "Parameters that the query has, or, as a block, patterns of their values.",
+			},
+			{
+				name: "status", item: &key{kind: kindStatusRange}, example: "[404, 500-599]", filled: true, mostItems: maxMatches,
+				doc: "Status codes of the response.",
+			},
+			{
+				name: "content_type", item: &key{kind: kindMediaGlob}, example: "text/*", filled: true, mostItems: maxMatches,
+				doc: "Patterns of the response's media type, without its parameters.",
+			},
+		},
 	}
 }

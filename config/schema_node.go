@@ -139,9 +139,15 @@ func storeKey() *key {
 }
 
 func geoKey() *key {
-	return &key{name: "geo", later: true, doc: "Where clients are.", keys: []*key{
-		{name: "databases", item: &key{kind: kindPath}, deflt: "[]", example: "[GeoLite2-City.mmdb]", doc: "MaxMind databases."},
-		{name: "networks_file", kind: kindPath, deflt: `""`, example: "networks.csv", doc: "Networks with a place of their own."},
+	return &key{name: "geo", doc: "Where clients are.", keys: []*key{
+		{
+			name: "databases", item: &key{kind: kindPath}, deflt: "[]", example: "[GeoLite2-City.mmdb]",
+			doc: "MaxMind databases. `cache.key.country` of the sites needs one that knows countries.",
+		},
+		{
+			name: "networks_file", later: true, kind: kindPath, deflt: `""`, example: "networks.csv",
+			doc: "Networks with a place of their own.",
+		},
 	}}
 }
 

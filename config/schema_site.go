@@ -130,14 +130,22 @@ func signKey() *key {
 }
 
 func compressKey() *key {
-	return &key{name: "compress", later: true, doc: "Compression of responses on their way to the client.", keys: []*key{
-		{
-			name: "types", item: &key{kind: kindGlob}, deflt: "[text/*, application/javascript, application/json, image/svg+xml]",
-			example: "[text/*]", doc: "Media types that are compressed.",
+	return &key{
+		name: "compress", words: words("off"), example: "{encodings: [br, gzip]}",
+		doc: "Compression of responses on their way to the client. On where nothing is said; `off` compresses nothing.",
+		keys: []*key{
+			{
+				name: "types", item: &key{kind: kindMediaGlob}, deflt: "[text/*, application/javascript, application/json, image/svg+xml]",
+				example: "[text/*]", filled: true, mostItems: maxMatches, doc: "Media types that are compressed.",
+			},
+			{name: "min", kind: kindSize, deflt: "1KiB", example: "4KiB", doc: "Smaller responses are left alone."},
+			{
+				name: "encodings", item: &key{words: words("br", "zstd", "gzip")}, deflt: "[br, zstd, gzip]", example: "[gzip]",
+				filled: true, unique: true,
+				doc: "In order of preference, among those that the client takes.",
+			},
 		},
-		{name: "min", kind: kindSize, deflt: "1KiB", example: "4KiB", doc: "Smaller responses are left alone."},
-		{name: "encodings", item: &key{words: words("br", "zstd", "gzip")}, deflt: "[br, zstd, gzip]", example: "[gzip]", doc: "In order of preference."},
-	}}
+	}
 }
 
 func headersKey() *key {

@@ -101,6 +101,24 @@ func (e errTooLarge) Error() string { return fmt.Sprintf("larger than %s", sizeT
 // errIrregular says that a path is a pipe, a socket or a device, which a reload could wait on for ever.
 var errIrregular = errors.New("it is not a regular file")
 
+// readable reports why a regular file cannot be opened, without reading it.
+func readable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return syscall.EISDIR
+	case !info.Mode().IsRegular():
+		return errIrregular
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // readFile reads a whole regular file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)

@@ -57,7 +57,7 @@ type Store struct {
 
 // Geo says from what a client's place is known.
 type Geo struct {
-	Databases []string // paths of MaxMind databases; nil = no place is known. Whether they open is not tried here.
+	Databases []string // paths of MaxMind databases; each a file that can be read; nil = no place is known
 }
 
 // Site is one site file. Host names are canonical: lower case, ASCII (punycode), without a trailing dot.

@@ -43,6 +43,7 @@ type Query struct {
 
 // Rule changes how some of a site's requests are cached. A nil pointer leaves what stands before it as it is.
 type Rule struct {
+	Words                string // the rule as the file says it, in one line of YAML; variables are not replaced in it
 	Match                Match
 	TTL                  *time.Duration // the lifetime, whatever the response says of it; it makes nothing storable
 	StaleWhileRevalidate *time.Duration
@@ -77,7 +78,7 @@ func (m Match) OnResponse() bool { return len(m.Status) > 0 || len(m.ContentType
 // Named is one field, cookie or parameter that a request must have.
 type Named struct {
 	Name     string
-	Value    string // glob that one of its values must fit, with HasValue only; "" fits only an empty value
+	Value    string // glob that its value must fit; "" without HasValue
 	HasValue bool   // false: it need only be there
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -14,9 +15,10 @@ type value struct {
 	at     pos
 	path   string
 	form   form
-	scalar any  // of the kind's Go type; a string for a word; nil when it was refused
-	word   bool // scalar is one of the key's words
-	flawed bool // the block holds a key that is not known, so what it lacks may only be misspelt
+	scalar any    // of the kind's Go type; a string for a word; nil when it was refused
+	text   string // of a scalar, as it stands in the file
+	word   bool   // scalar is one of the key's words
+	flawed bool   // something in it was refused, so what it lacks may only be misspelt
 	items  []*value
 	fields []field
 }
@@ -39,6 +41,12 @@ func (v *value) get(name string) *value {
 		}
 	}
 	return nil
+}
+
+// isFlawed reports whether something in v, or in anything below it, was refused.
+func (v *value) isFlawed() bool {
+	return v != nil && (v.flawed || slices.ContainsFunc(v.items, (*value).isFlawed) ||
+		slices.ContainsFunc(v.fields, func(f field) bool { return f.value.isFlawed() }))
 }
 
 // place is where a key stands that the block may hold, or else the block itself.
@@ -113,6 +121,27 @@ func (v *value) normalBlock() string {
 	}
 	sort.Strings(parts)
 	return "{" + strings.Join(parts, ",") + "}"
+}
+
+// words is the value in one line of YAML, as the file says it.
+func (v *value) words() string {
+	var parts []string
+	for _, item := range v.items {
+		parts = append(parts, item.words())
+	}
+	for _, f := range v.fields {
+		parts = append(parts, f.name+": "+f.value.words())
+	}
+	all := strings.Join(parts, ", ")
+	switch {
+	case v.form == formScalar:
+		return v.text
+	case v.form == formBlock:
+		return "{" + all + "}"
+	case len(v.items) == 1:
+		return all
+	}
+	return "[" + all + "]"
 }
 
 // defaultValue is what stands for the key when it is absent.

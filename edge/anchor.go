@@ -14,9 +14,14 @@ type anchor struct {
 	waiting atomic.Int64 // who have still to begin, or to go elsewhere
 }
 
-// dropAnchor anchors o for one waiter; Flights tells of more.
-func dropAnchor(o *cachestore.Object) *anchor {
-	reader, err := o.Open(0, -1)
+// dropAnchor anchors o for one waiter, from the offset off of its first byte on;
+// Flights tells of more.
+func dropAnchor(o *cachestore.Object, off int64) *anchor {
+	n := int64(-1)
+	if o.Partial() {
+		n = 1 // enough to hold on to
+	}
+	reader, err := o.Open(off, n)
 	if err != nil {
 		return nil
 	}

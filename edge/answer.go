@@ -28,6 +28,11 @@ func (x *exchange) answer(o *cachestore.Object, re reply) {
 	}
 	stored := o.Stored()
 	x.negotiate(o)
+	x.final = x.answerPolicy(stored.Status(), stored.Header())
+	if x.req.Method() == http.MethodPost {
+		x.answerWhole(o, re) // conditions and ranges are for GET
+		return
+	}
 	switch httpcache.Evaluate(&x.req, stored) {
 	case httpcache.NotModified:
 		x.head(httpcache.NotModifiedHeader(stored), re)
@@ -49,6 +54,7 @@ func (x *exchange) answerWhole(o *cachestore.Object, re reply) {
 		return
 	}
 	stored := o.Stored()
+	x.hint(stored.Early())
 	x.head(stored.Header(), re)
 	h := x.w.Header()
 	if size, ok := o.Size(); ok && bodyAllowed(stored.Status()) {
@@ -62,8 +68,8 @@ func (x *exchange) answerWhole(o *cachestore.Object, re reply) {
 
 var acceptBytes = []string{"bytes"}
 
-// answerRange sends one range. Several, and those of a body whose length is not
-// known yet, are answered with the whole, as any server may (RFC 9110 §14.2).
+// answerRange sends one range or several. Those of a body whose length is not known
+// yet are answered with the whole, as any server may (RFC 9110 §14.2).
 func (x *exchange) answerRange(o *cachestore.Object, re reply) {
 	size, ok := o.Size()
 	if !ok {
@@ -71,15 +77,18 @@ func (x *exchange) answerRange(o *cachestore.Object, re reply) {
 		return
 	}
 	ranges, err := httpcache.ParseRange(x.req.Range(), size)
+	_, passing := o.Passing()
 	switch {
 	case errors.Is(err, httpcache.ErrUnsatisfiable):
 		x.head(nil, re)
 		x.w.Header().Set("Content-Range", httpcache.UnsatisfiedRange(size))
 		x.plainText(http.StatusRequestedRangeNotSatisfiable, "The response has "+itoa(size)+" bytes; the range lies outside of them.\n")
-	case err != nil || len(ranges) != 1:
+	case err != nil || len(ranges) > 1 && passing:
 		x.answerWhole(o, re)
 	case x.farAhead(o, ranges[0].First):
 		x.goAlone(errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss}))
+	case len(ranges) > 1:
+		x.answerRanges(o, re, ranges, size)
 	default:
 		one := ranges[0]
 		x.head(o.Stored().Header(), re)
@@ -115,8 +124,11 @@ func (x *exchange) markResponse(h http.Header, result Result, status httpcache.C
 	x.addCacheStatus(h, status)
 	h["X-Cache"] = xCache[result]
 	addVia(h, "HTTP/1.1")
-	if x.site != nil {
-		x.site.Response.apply(h)
+	switch {
+	case x.final != nil:
+		x.final.editResponse(h)
+	case x.policy != nil:
+		x.policy.editResponse(h)
 	}
 }
 

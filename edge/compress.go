@@ -52,8 +52,8 @@ type Compression struct {
 // or a dump more often than a page, and would hold an encoder for long.
 const maxCodedBytes = 64 << 20
 
-// suits tells whether a response may be compressed. size is the length of its body,
-// -1 while it is unknown.
+// suits tells whether a response may be compressed, unless it says no-transform. size
+// is the length of its body, -1 while it is unknown.
 func (c *Compression) suits(status int, h http.Header, size int64) bool {
 	if c == nil || status != http.StatusOK || len(c.Encodings) == 0 {
 		return false
@@ -62,7 +62,7 @@ func (c *Compression) suits(status int, h http.Header, size int64) bool {
 		return false
 	}
 	return len(h[httpcache.ContentEncodingField]) == 0 && len(h[httpcache.ContentRangeField]) == 0 &&
-		c.takesType(h[httpcache.ContentTypeField]) && httpcache.Transformable(h)
+		c.takesType(h[httpcache.ContentTypeField])
 }
 
 // takesType tells whether a media type is one that is compressed.
@@ -70,8 +70,7 @@ func (c *Compression) takesType(lines []string) bool {
 	if len(lines) != 1 {
 		return false
 	}
-	essence, _, _ := strings.Cut(lines[0], ";")
-	essence = strings.ToLower(strings.Trim(essence, " \t"))
+	essence := mediaType(lines[0])
 	if essence == "text/event-stream" || strings.HasPrefix(essence, "application/grpc") {
 		return false
 	}
@@ -128,7 +127,7 @@ func (x *exchange) negotiate(o *cachestore.Object) {
 		size = -1
 	}
 	stored := o.Stored()
-	if !c.suits(stored.Status(), stored.Header(), size) {
+	if !stored.Transformable() || !c.suits(stored.Status(), stored.Header(), size) {
 		return
 	}
 	x.agreed = negotiated{varies: true, coding: c.preferred(x.r)}

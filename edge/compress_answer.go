@@ -26,6 +26,7 @@ func (x *exchange) answerCoded(o *cachestore.Object, re reply) bool {
 		defer x.reader.Close()
 	}
 	x.weigh()
+	x.hint(o.Stored().Early())
 	x.head(o.Stored().Header(), re)
 	h := x.w.Header()
 	x.markCoded(h, coding)
@@ -162,7 +163,7 @@ func (x *exchange) codeRelay(response *origin.Response, result Result) *coder {
 		x.markRelayed304(h)
 		return nil
 	}
-	if !c.suits(response.Status, response.Header, response.ContentLength) {
+	if !httpcache.Transformable(response.Header) || !c.suits(response.Status, response.Header, response.ContentLength) {
 		return nil
 	}
 	x.agreed = negotiated{varies: true, coding: c.preferred(x.r)}

@@ -256,15 +256,16 @@ func TestSentAsItIs(t *testing.T) {
 				_, _ = io.WriteString(w, text)
 			}
 		}},
-		"another type":        {change: field("content-type: image/png")},
-		"two types":           {change: field(html, "content-type: text/plain")},
-		"events":              {change: field("content-type: Text/Event-Stream; charset=utf-8")},
-		"no-transform":        {change: field(html, "cache-control: no-transform")},
-		"another status":      {change: func(a *testorigin.Answer) { field(html)(a); a.Status = 404 }},
-		"too small":           {change: func(a *testorigin.Answer) { field(html)(a); a.Text = text[:999] }},
-		"the client says so":  {change: field(html), request: "Cache-Control: no-transform"},
-		"coded by the origin": {change: field(html, "content-encoding: gzip")},
-		"coded, and nothing":  {change: field(html, "content-encoding: ")},
+		"another type":           {change: field("content-type: image/png")},
+		"two types":              {change: field(html, "content-type: text/plain")},
+		"events":                 {change: field("content-type: Text/Event-Stream; charset=utf-8")},
+		"no-transform, targeted": {change: field(html, "cdn-cache-control: max-age=60, no-transform")},
+		"no-transform":           {change: field(html, "cache-control: no-transform")},
+		"another status":         {change: func(a *testorigin.Answer) { field(html)(a); a.Status = 404 }},
+		"too small":              {change: func(a *testorigin.Answer) { field(html)(a); a.Text = text[:999] }},
+		"the client says so":     {change: field(html), request: "Cache-Control: no-transform"},
+		"coded by the origin":    {change: field(html, "content-encoding: gzip")},
+		"coded, and nothing":     {change: field(html, "content-encoding: ")},
 	}
 	compressing(t, func(t *testing.T, r *rig) {
 		for name, test := range tests {

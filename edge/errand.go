@@ -17,26 +17,34 @@ import (
 type errand struct {
 	h          *Handler
 	site       *Site
+	policy     *policy
 	req        *httpcache.Request
-	target     httpcache.Target
-	key        httpcache.Key
+	naming     // of the target
 	clientHost string
-	header     http.Header // of the client's request, only read
-	forwarded  string      // X-Forwarded-For
-	proto      string      // of the client's request
+	client     *http.Request // the client's request, only read
+	forwarded  string        // X-Forwarded-For
+	proto      string        // of the client's request
 	forward    httpcache.Forward
 
 	held     *cachestore.Object // the stored response that the request matches, nil for none
 	validate bool               // ask whether held is still good
 	onError  bool               // held may be served if the upstream fails
 
+	early bool                   // held is still fresh: this is a refresh ahead of time
+	part  string                 // the Range to ask for, "" for the whole
+	span  httpcache.ByteRange    // what part says, as the flight's name
+	base  *cachestore.Object     // of which part is a missing part, nil for none
+	tell  func(int, http.Header) // passes interim responses on, nil for nobody
+	hints []string               // Link of the Early Hints that came
+
 	conditional, ranged bool  // the client's own conditions, or its range, were sent
-	asked               int64 // the invalidations there had been when the upstream was asked
+	asked               int64 // the moment of invalidations when the upstream was asked
 }
 
 // landing is how an errand ended: an object that others may share, or a response
 // that is only for the request which led.
 type landing struct {
+	plainKey httpcache.Key    // of the target that was asked for
 	private  *origin.Response // for the leader only, who must close it
 	reason   string           // why it is not stored
 	object   *cachestore.Object
@@ -65,18 +73,25 @@ func (l *landing) dispose() {
 // about held.
 func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *errand {
 	e := &errand{
-		h: x.h, site: x.site, target: x.target, key: x.key,
-		clientHost: x.host, header: x.r.Header, proto: x.r.Proto, forwarded: x.forwardedFor(), forward: d.Reason.Forward(),
+		h: x.h, site: x.site, policy: x.policy, naming: x.naming, client: x.r, req: httpcache.NewRequest(x.r),
+		clientHost: x.host, proto: x.r.Proto, forwarded: x.forwardedFor(), forward: d.Reason.Forward(),
 		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
+		early: d.Action == httpcache.Serve,
 	}
-	r := x.r
-	if e.validate && r.Method == http.MethodHead {
-		// A validation asks by GET: what it brings, if not a 304, is the whole.
-		r = r.WithContext(x.ctx)
-		r.Method = http.MethodGet
+	if d.Action == httpcache.Fetch {
+		e.aimAtPart(d.Reason == httpcache.PartMiss)
 	}
-	e.req = httpcache.NewRequest(r)
 	return e
+}
+
+// asGet makes the errand one for the whole, where the client asked by HEAD.
+func (e *errand) asGet() {
+	if e.req.Method() != http.MethodHead {
+		return
+	}
+	get := *e.client
+	get.Method = http.MethodGet
+	e.client, e.req = &get, httpcache.NewRequest(&get)
 }
 
 // flight names the flight that a request may share, as far as its selecting fields
@@ -90,15 +105,42 @@ func (h *Handler) flight(key httpcache.Key, req *httpcache.Request) flightKey {
 // since the response may have come between the look before and the flight, and
 // asks the upstream only then.
 func (e *errand) lead(ctx context.Context) (*landing, error) {
-	objects := e.h.store.Get(e.key, nil)
-	if best, ok := httpcache.Select(e.req, objects); ok {
-		d := httpcache.Decide(e.site.Rules, e.req, best.Stored(), clock())
-		if d.Action == httpcache.Serve {
-			return &landing{object: best, found: true}, nil
+	if best, ok := httpcache.Select(e.req, e.stored()); ok {
+		d := httpcache.Decide(e.rulesFor(best.Stored()), e.req, best.Stored(), clock())
+		_, lacking := lackingIn(e.req, best)
+		if d.Action == httpcache.Serve && !lacking && (!e.early || best != e.held) {
+			land := e.landing()
+			land.object, land.found = best, true
+			return land, nil
 		}
+		e.takeUp(best)
 	}
 	return e.ask(ctx, forAll), nil
 }
+
+// stored is what may be stored for the errand's target by now.
+func (e *errand) stored() []*cachestore.Object {
+	objects := e.h.store.Get(e.key, nil)
+	if e.key != e.plainKey {
+		objects = e.h.store.Get(e.plainKey, objects)
+	}
+	return e.h.invalidations.valid(objects)
+}
+
+// rulesFor is the site's say about a response.
+func (e *errand) rulesFor(s *httpcache.Stored) *httpcache.Rules {
+	return e.policyFor(s.Status(), s.Header()).rules
+}
+
+func (e *errand) policyFor(status int, h http.Header) *policy {
+	contentType := ""
+	if values := h[httpcache.ContentTypeField]; len(values) > 0 {
+		contentType = values[0]
+	}
+	return e.site.policies.forResponse(e.policy, e.target.Path, e.clientHost, e.client, status, contentType)
+}
+
+func (e *errand) landing() *landing { return &landing{plainKey: e.plainKey} }
 
 // audience is whom a response is asked for.
 type audience bool
@@ -111,29 +153,38 @@ const (
 // ask asks the upstream. Until the response's head has come ctx ends it; what
 // follows then ends with the body, and at the latest with the handler.
 func (e *errand) ask(ctx context.Context, whom audience) *landing {
-	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	withHandler := context.AfterFunc(e.h.life, cancel)
-	end := func() { withHandler(); cancel() }
-	headOnly := context.AfterFunc(ctx, end)
-	e.asked = e.h.moments.Load()
+	life, headCame, end := e.h.detached(ctx)
+	e.asked = e.h.invalidations.now()
 	request := e.request(whom)
-	e.ranged = len(request.Header["Range"]) > 0
-	e.conditional = !e.validate && conditional(request.Header)
+	e.ranged = whom == forOne && len(request.Header[httpcache.RangeField]) > 0
+	e.conditional = whom == forOne && !e.validate && conditional(request.Header)
 	response, err := e.site.Origin.Fetch(life, request)
-	headOnly()
+	headCame()
 	if err != nil {
 		end()
 		return e.failed(err)
 	}
 	response.Body = &endingBody{ReadCloser: response.Body, end: end}
-	land := &landing{upstream: response.Upstream, status: response.Status, took: response.ResponseTime.Sub(response.RequestTime)}
+	land := e.landing()
+	land.upstream, land.status = response.Upstream, response.Status
+	land.took = response.ResponseTime.Sub(response.RequestTime)
 	if e.receive(land, response, life) {
 		return land
 	}
 	// What is held has nothing to do with the answer: the whole, without validators.
 	_ = response.Body.Close()
-	e.held, e.validate = nil, false
+	e.held, e.validate, e.base, e.part = nil, false, nil, ""
 	return e.ask(ctx, forAll)
+}
+
+// detached is the life of a fetch: until headCame is called ctx ends it, and then
+// only end does, or the handler's end.
+func (h *Handler) detached(ctx context.Context) (life context.Context, headCame, end func()) {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	withHandler := context.AfterFunc(h.life, cancel)
+	end = func() { withHandler(); cancel() }
+	headOnly := context.AfterFunc(ctx, end)
+	return life, func() { headOnly() }, end
 }
 
 // conditional tells whether a request has preconditions (RFC 9110 §13.1).
@@ -150,24 +201,34 @@ func conditional(h http.Header) bool {
 // it may be served, else the trouble.
 func (e *errand) failed(err error) *landing {
 	trouble := asTrouble(err)
-	land := &landing{trouble: trouble, upstream: trouble.Upstream}
-	if e.held != nil && e.onError {
+	land := e.landing()
+	land.trouble, land.upstream = trouble, trouble.Upstream
+	kind := httpcache.TroubleError
+	if trouble.Timeout() {
+		kind = httpcache.TroubleTimeout
+	}
+	if e.standsIn(kind) {
 		land.object, land.fallback = e.held, true
 	}
 	return land
 }
 
+// standsIn tells whether what is held may be served in the place of an upstream that
+// is in this trouble.
+func (e *errand) standsIn(kind httpcache.Trouble) bool {
+	return e.held != nil && e.onError && e.policy.rules.StaleOnTrouble(kind)
+}
+
 // request is what the upstream is asked.
 func (e *errand) request(whom audience) *origin.Request {
 	h := e.forwardHeader()
-	method := e.req.Method()
 	// What is asked for has to be what the key says, whoever it is for.
-	encodings := httpcache.NormalAcceptEncoding(h["Accept-Encoding"])
-	if h.Del("Accept-Encoding"); encodings != "" {
-		h.Set("Accept-Encoding", encodings)
+	encodings := httpcache.NormalAcceptEncoding(h[httpcache.AcceptEncodingField])
+	if delete(h, httpcache.AcceptEncodingField); encodings != "" {
+		h[httpcache.AcceptEncodingField] = []string{encodings}
 	}
 	dropUnkeyed(h)
-	if !e.site.Rules.HonourRequest {
+	if !e.policy.rules.HonourRequest {
 		// Where clients cannot empty this cache, they cannot empty those behind it either.
 		h.Del(httpcache.CacheControlField)
 		h.Del("Pragma")
@@ -178,23 +239,32 @@ func (e *errand) request(whom audience) *origin.Request {
 	if e.validate {
 		httpcache.SetValidators(h, e.held.Stored())
 	}
-	e.site.Request.apply(h)
+	if whom == forAll && e.part != "" {
+		e.setPart(h)
+	}
+	e.policy.editRequest(h)
 	return &origin.Request{
-		Method: method, Path: e.target.Path, Query: e.target.Query,
-		SiteHost: e.site.host(e.clientHost), ClientHost: e.clientHost, Header: h,
+		Method: e.req.Method(), Path: e.target.Path, Query: e.target.Query,
+		SiteHost: e.site.host(e.clientHost), ClientHost: e.clientHost, Header: h, Interim: e.heard,
 	}
 }
 
 // forwardHeader is the client's header as any upstream may see it: without what a
 // client says of itself and its way here, with what we know of both.
 func (e *errand) forwardHeader() http.Header {
-	h := httpcache.ForwardHeader(e.header)
+	h := httpcache.ForwardHeader(e.client.Header)
 	dropUntrusted(h)
 	h.Set("X-Forwarded-Host", e.site.host(e.clientHost))
 	h.Set("X-Forwarded-Proto", e.target.Scheme)
 	if e.forwarded != "" {
 		h.Set("X-Forwarded-For", e.forwarded)
 	}
+	for _, each := range e.facets {
+		if field, ok := facetFields[each.name]; ok && each.value != "" {
+			h[field] = []string{each.value}
+		}
+	}
+	h[httpcache.CDNLoopField] = httpcache.AppendCDNLoop(h[httpcache.CDNLoopField], loopID, e.h.node)
 	addVia(h, e.proto)
 	return h
 }

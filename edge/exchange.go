@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -28,14 +29,17 @@ type exchange struct {
 	ctx    context.Context
 	now    time.Time // of arrival: the instant for which everything is decided
 	site   *Site
-	host   string // that was asked for, canonical
-	target httpcache.Target
-	key    httpcache.Key
+	policy *policy // of the request
+	final  *policy // of the request and its answer, once that is known
+	host   string  // that was asked for, canonical
+	naming         // of the target
 	req    httpcache.Request
 
 	objects   [4]*cachestore.Object // room for what the store has under key
 	reader    cachestore.Reader
 	anchor    *anchor             // that waits for this exchange to begin reading
+	interim   *interim            // passes interim responses on while the upstream is asked
+	hinted    bool                // the client has had an interim response
 	values    [valuePlaces]string // room for the values of fields of ours
 	agreed    negotiated
 	limits    *Limits
@@ -91,6 +95,9 @@ func (x *exchange) admit() *failure {
 	if limits.Fields > 0 && fieldLines(x.r.Header) > limits.Fields {
 		return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: "too-many-fields", text: "The request has more header fields than this server takes."}
 	}
+	if fault := x.loops(); fault != nil {
+		return fault
+	}
 	if fault := x.admitBody(limits.BodyBytes); fault != nil {
 		return fault
 	}
@@ -122,8 +129,8 @@ func (x *exchange) aim() *failure {
 	if !ok || x.r.URL.Fragment != "" {
 		return &failure{status: http.StatusBadRequest, reason: "bad-query", text: "The query of the request is malformed."}
 	}
-	x.target = httpcache.Target{Scheme: x.record.Scheme, Host: x.site.keyHost(x.host), Path: path, Query: query}
-	x.key = x.target.Key()
+	x.policy = x.site.policies.forRequest(path, x.host, x.r)
+	x.name(httpcache.Target{Scheme: x.record.Scheme, Host: x.site.keyHost(x.host), Path: path, Query: query})
 	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
 	x.req.Reset(x.r)
 	return nil
@@ -166,6 +173,8 @@ func (x *exchange) passes() bool {
 		x.record.Reason = "method"
 	case x.upgrade() != "":
 		x.record.Reason = "upgrade"
+	case x.policy.bypass:
+		x.record.Reason = "bypass-rule"
 	default:
 		return false
 	}
@@ -187,15 +196,44 @@ func (x *exchange) upgrade() string {
 // look asks the store and the law what may be done now. found is the stored
 // response that the decision is about, nil if none matches.
 func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.Decision) {
-	objects := x.h.store.Get(x.key, x.objects[:0])
-	if best, ok := httpcache.Select(&x.req, objects); ok {
-		return best, httpcache.Decide(x.site.Rules, &x.req, best.Stored(), now)
-	}
-	if len(objects) > 0 {
+	objects := x.stored(x.objects[:0])
+	best, ok := httpcache.Select(&x.req, objects)
+	switch {
+	case ok:
+		d = httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), now)
+		if _, lacking := x.lacks(best); lacking && (d.Action == httpcache.Serve || d.Action == httpcache.ServeStale) {
+			d.Action, d.Reason = httpcache.Fetch, httpcache.PartMiss
+		}
+		return best, d
+	case len(objects) > 0:
 		// Stored for other selecting fields: the law names that.
-		return nil, httpcache.Decide(x.site.Rules, &x.req, objects[0].Stored(), now)
+		return nil, httpcache.Decide(x.policy.rules, &x.req, objects[0].Stored(), now)
 	}
-	return nil, httpcache.Decide(x.site.Rules, &x.req, nil, now)
+	return nil, httpcache.Decide(x.policy.rules, &x.req, nil, now)
+}
+
+// stored appends every response to buf that is stored under the request's names and
+// was not invalidated since.
+func (x *exchange) stored(buf []*cachestore.Object) []*cachestore.Object {
+	objects := x.h.store.Get(x.key, buf)
+	if x.key != x.plainKey {
+		objects = x.h.store.Get(x.plainKey, objects)
+	}
+	return x.h.invalidations.valid(objects)
+}
+
+// rulesFor is the site's say about a stored response.
+func (x *exchange) rulesFor(o *cachestore.Object) *httpcache.Rules {
+	s := o.Stored()
+	return x.answerPolicy(s.Status(), s.Header()).rules
+}
+
+// answerPolicy is the policy of the request once its answer is known.
+func (x *exchange) answerPolicy(status int, h http.Header) *policy {
+	if x.policy == nil || x.site.policies.ofResponse == 0 {
+		return x.policy
+	}
+	return x.site.policies.forResponse(x.policy, x.target.Path, x.host, x.r, status, h.Get(httpcache.ContentTypeField))
 }
 
 // fromCache answers a request that the cache may answer.
@@ -204,6 +242,9 @@ func (x *exchange) fromCache() {
 	x.record.Reason = d.Reason.String()
 	switch d.Action {
 	case httpcache.Serve:
+		if httpcache.EarlyRefresh(x.rulesFor(found), found.Stored(), d, x.seed()) {
+			x.refreshLater(found, d)
+		}
 		x.answer(found, reply{result: ResultHit, status: hitStatus(d, ""), age: d.Age})
 	case httpcache.ServeStale:
 		x.refreshLater(found, d)
@@ -214,6 +255,9 @@ func (x *exchange) fromCache() {
 		x.fail(failure{status: http.StatusGatewayTimeout, reason: d.Reason.String(), text: "The request asked for a stored response only, and none may be served."})
 	}
 }
+
+// seed spreads the refreshes of different targets over time.
+func (x *exchange) seed() uint64 { return binary.LittleEndian.Uint64(x.key[:]) }
 
 func hitStatus(d httpcache.Decision, detail string) httpcache.CacheStatus {
 	return httpcache.CacheStatus{Hit: true, TTL: d.TTL, HasTTL: true, Detail: detail}

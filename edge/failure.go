@@ -19,6 +19,32 @@ type failure struct {
 	text       string // for a person
 	forward    httpcache.Forward
 	retryAfter string // seconds, "" for none
+	proxyError string // RFC 9209 §2.3; "" = what goes with the status
+}
+
+// proxyErrors are the error types (RFC 9209 §2.3) of the statuses that we make up.
+var proxyErrors = map[int]string{
+	http.StatusBadRequest:                  "http_request_error",
+	http.StatusRequestTimeout:              "http_request_error",
+	http.StatusRequestEntityTooLarge:       "http_request_error",
+	http.StatusRequestURITooLong:           "http_request_error",
+	http.StatusRequestHeaderFieldsTooLarge: "http_request_error",
+	http.StatusMisdirectedRequest:          "destination_not_found",
+	http.StatusInternalServerError:         "proxy_internal_error",
+	http.StatusServiceUnavailable:          "connection_limit_reached",
+}
+
+// proxyStatus is what Proxy-Status says of a failure. The upstream is not named: who
+// it is is none of a client's business.
+func (f *failure) proxyStatus(name string) string {
+	kind := f.proxyError
+	if kind == "" {
+		kind = proxyErrors[f.status]
+	}
+	if kind == "" {
+		kind = "proxy_internal_response"
+	}
+	return string(httpcache.ProxyStatus{Error: kind}.Append(nil, name))
 }
 
 // internalFault answers for a panic.
@@ -36,6 +62,7 @@ func (x *exchange) fail(f failure) {
 	if f.retryAfter != "" {
 		h["Retry-After"] = []string{f.retryAfter}
 	}
+	h[httpcache.ProxyStatusField] = []string{f.proxyStatus(x.h.name)}
 	x.markResponse(h, ResultError, httpcache.CacheStatus{Fwd: f.forward, Detail: f.reason})
 	switch f.status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
@@ -59,7 +86,7 @@ func (x *exchange) upstreamFailed(e *errand, trouble *origin.Error) {
 			"kind", trouble.Kind.String(), "error", trouble.Error(), "unsaid", unsaid)
 	})
 	f := failure{
-		status: trouble.Status(), reason: trouble.Kind.String(), forward: e.forward,
+		status: trouble.Status(), reason: trouble.Kind.String(), forward: e.forward, proxyError: trouble.Kind.String(),
 		text: "The server behind this one gave no usable answer (" + trouble.Kind.String() + ").",
 	}
 	if f.status == http.StatusServiceUnavailable {

@@ -9,9 +9,10 @@ import (
 	"perigee/origin"
 )
 
-// maxRounds is how many flights a request waits for. The first may turn out to be
-// for another variant: only its response tells by which fields they differ.
-const maxRounds = 2
+// maxRounds is how many flights a request waits for. One may turn out to be for
+// another variant: only its response tells by which fields they differ; or to bring
+// another part than this request wants.
+const maxRounds = 3
 
 // fetch answers with what the upstream gives, asked once for all who want the same
 // at the same time. Who waited for a flight that does not suit goes alone, so that
@@ -22,19 +23,47 @@ func (x *exchange) fetch(e *errand) {
 		return
 	}
 	for round := 0; round < maxRounds && !x.alone(e); round++ {
-		land, led, err := x.h.flights.Do(x.ctx, x.h.flight(e.key, e.req), e.lead)
+		x.listen(e)
+		land, led, err := x.h.flights.Do(x.ctx, x.flightFor(e, round), e.lead)
+		x.hush()
 		if err != nil {
 			x.interrupted(e, err)
 			return
 		}
 		x.take(land)
-		if led || x.suits(land) {
+		partial := x.wantsMore(land)
+		if !partial && (led || x.suits(land)) {
 			x.record.Collapsed = !led
 			x.deliver(e, land, led)
 			return
 		}
+		switch {
+		case partial:
+			e = errandFor(x, land.object, httpcache.Decision{Action: httpcache.Fetch, Reason: httpcache.PartMiss})
+		case round == maxRounds-2 && e.part == "":
+			round++ // the second flight was the last chance for a variant
+		}
 	}
 	x.goAlone(e)
+}
+
+// wantsMore tells whether what a flight brought is of the variant that this request
+// wants, and only lacks a part that it wants too.
+func (x *exchange) wantsMore(land *landing) bool {
+	if land.object == nil || !x.named(land) {
+		return false
+	}
+	if _, ok := httpcache.Select(&x.req, []*cachestore.Object{land.object}); !ok {
+		return false
+	}
+	_, lacking := x.lacks(land.object)
+	return lacking
+}
+
+// named tells whether a landing is about this request's target, or about one that
+// counts as equal.
+func (x *exchange) named(land *landing) bool {
+	return land.plainKey == x.plainKey || land.object.Key() == x.key
 }
 
 const (
@@ -54,7 +83,7 @@ func (x *exchange) overloaded() bool {
 // shed answers a request that would need the upstream while we are overloaded: with
 // a stale response where one may stand in for an error, else by a refusal.
 func (x *exchange) shed(e *errand) {
-	if e.held != nil && e.onError {
+	if e.standsIn(httpcache.TroubleError) {
 		age := e.held.Stored().Age(x.now)
 		status := httpcache.CacheStatus{Hit: true, TTL: e.held.Stored().Lifetime() - age, HasTTL: true, Detail: "overloaded"}
 		x.record.Reason = "overloaded"
@@ -70,7 +99,10 @@ func (x *exchange) shed(e *errand) {
 func (x *exchange) goAlone(e *errand) {
 	x.weigh()
 	x.wentAlone = true
+	e.part, e.base = "", nil
+	x.listen(e)
 	land := e.ask(x.ctx, forOne)
+	x.hush()
 	x.take(land)
 	x.deliver(e, land, true)
 }
@@ -93,8 +125,19 @@ func (x *exchange) alone(e *errand) bool {
 	if x.r.Method == http.MethodHead && !e.validate {
 		return true
 	}
+	if x.policy.live && blockingPlaylist(x.target.Query) {
+		return false
+	}
 	until, ok := x.h.unshareable.get(x.key)
 	return ok && x.now.Before(until)
+}
+
+// blockingPlaylist tells whether a request waits at the upstream for a segment to
+// come (RFC 8216bis, _HLS_msn): however short its answer lives, all who wait for the
+// same segment wait together.
+func blockingPlaylist(query string) bool {
+	_, found := param(query, "_HLS_msn")
+	return found
 }
 
 // suits tells whether what another request's errand brought may answer this one
@@ -104,13 +147,13 @@ func (x *exchange) suits(land *landing) bool {
 		return land.trouble != nil
 	}
 	best, ok := httpcache.Select(&x.req, []*cachestore.Object{land.object})
-	if !ok {
+	if !ok || !x.named(land) {
 		return false
 	}
 	if land.fallback {
 		return true
 	}
-	return httpcache.Decide(x.site.Rules, &x.req, best.Stored(), clock()).Action == httpcache.Serve
+	return httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), clock()).Action == httpcache.Serve
 }
 
 // deliver sends what an errand brought. mine says that the errand was made for
@@ -183,8 +226,8 @@ func (x *exchange) clientLeft() {
 // it is never sent.
 const statusClientLeft = 499
 
-// refreshLater validates a stale response that was served at once, in the
-// background: once for any number of requests, and not at all when too many
+// refreshLater validates a response that was served at once, stale or soon to be, in
+// the background: once for any number of requests, and not at all when too many
 // refreshes run already.
 func (x *exchange) refreshLater(stale *cachestore.Object, d httpcache.Decision) {
 	h, flight := x.h, x.h.flight(x.key, &x.req)
@@ -197,6 +240,7 @@ func (x *exchange) refreshLater(stale *cachestore.Object, d httpcache.Decision) 
 		return
 	}
 	e := errandFor(x, stale, d)
+	e.asGet()
 	h.inBackground(func() {
 		defer func() { <-h.refreshes }()
 		land, led, err := h.flights.Do(h.life, flight, e.lead)

@@ -2,10 +2,12 @@ package edge
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +47,7 @@ type Limits struct {
 // Handler answers requests. It is safe for concurrent use.
 type Handler struct {
 	name     string
+	node     string // of this process in CDN-Loop
 	store    *cachestore.Store
 	recorder Recorder
 	log      *slog.Logger
@@ -55,24 +58,27 @@ type Handler struct {
 	inFlight atomic.Int64
 	panics   atomic.Int64
 
-	flights     origin.Flights[flightKey, *landing]
-	unshareable memory[time.Time] // until when
-	vary        memory[[]string]  // the selecting fields last seen
-	invalidated memory[int64]     // by which of all invalidations
-	moments     atomic.Int64      // counts them
-	complaints  complaints
-	coders      coders
-	refreshes   chan struct{}   // a place for each background refresh
-	background  sync.WaitGroup  // fills and refreshes
-	life        context.Context // ends when Close gives up waiting for them
-	endLife     context.CancelFunc
+	flights       origin.Flights[flightKey, *landing]
+	unshareable   memory[time.Time] // until when
+	vary          memory[[]string]  // the selecting fields last seen
+	searches      memory[learned]   // No-Vary-Search of paths
+	searched      atomic.Bool       // there are some
+	generations   atomic.Int64      // of the rules in searches
+	invalidations *invalidations
+	complaints    complaints
+	coders        coders
+	refreshes     chan struct{}   // a place for each background refresh
+	background    sync.WaitGroup  // fills and refreshes
+	life          context.Context // ends when Close gives up waiting for them
+	endLife       context.CancelFunc
 }
 
 // New returns a handler that knows no site yet: see [Handler.Swap].
 func New(o Options) *Handler {
 	h := &Handler{
 		name: o.Name, store: o.Store, recorder: o.Recorder, log: o.Log,
-		refreshes: make(chan struct{}, maxRefreshes),
+		refreshes: make(chan struct{}, maxRefreshes), invalidations: newInvalidations(),
+		node: strings.ToLower(rand.Text()[:12]),
 	}
 	h.flights.Discard = (*landing).dispose
 	h.flights.Landed = func(land *landing, waiting int) { land.anchor.expect(waiting) }
@@ -172,6 +178,7 @@ func (h *Handler) end(x *exchange) {
 		x.survive(fault)
 	}
 	x.weigh()
+	x.hush()
 	x.endPacing()
 	h.inFlight.Add(-1)
 	x.record.Duration = time.Since(x.record.Time)
@@ -216,8 +223,10 @@ func (x *exchange) sent(status int) {
 func clock() time.Time { return time.Now() }
 
 // flightKey names what is fetched once for many: the variant of a key as far as
-// its selecting fields are known.
+// its selecting fields are known, and the part of it, if the upstream is known to
+// give parts.
 type flightKey struct {
 	key     httpcache.Key
 	variant httpcache.VariantID
+	part    httpcache.ByteRange
 }

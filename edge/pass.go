@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -32,26 +33,70 @@ func (x *exchange) pass() {
 		return
 	}
 	request := &origin.Request{
-		Method: x.r.Method, Path: x.target.Path, Query: x.target.Query, SiteHost: x.site.host(x.host), ClientHost: x.host,
-		Header: e.forwardHeader(), Body: body, ContentLength: x.r.ContentLength,
+		Method: x.r.Method, Path: x.target.Path, Query: x.passedQuery(), SiteHost: x.site.host(x.host), ClientHost: x.host,
+		Header: e.forwardHeader(), Body: body, ContentLength: x.r.ContentLength, Interim: e.heard,
 	}
-	x.site.Request.apply(request.Header)
+	x.policy.editRequest(request.Header)
 	if protocol := x.upgrade(); protocol != "" {
 		request.Header.Set("Connection", "Upgrade")
 		request.Header.Set("Upgrade", protocol)
 	}
-	response, err := x.site.Origin.Fetch(x.ctx, request)
+	x.listen(e)
+	e.asked = x.h.invalidations.now()
+	life, headCame, end := x.h.detached(x.ctx)
+	response, err := x.site.Origin.Fetch(life, request)
+	headCame()
+	x.hush()
 	if err != nil {
+		end()
 		x.passFailed(e, err, slow)
 		return
 	}
 	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
+	overtaken := e.overtaken()
 	x.invalidate(response)
 	if response.Status == http.StatusSwitchingProtocols {
+		defer end()
 		x.switchProtocols(response)
 		return
 	}
+	response.Body = &endingBody{ReadCloser: response.Body, end: end}
+	if !overtaken && x.r.Method == http.MethodPost && x.keepPosted(e, response, life) {
+		return
+	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
+}
+
+// keepPosted stores what a POST has made of its own target, if the response says
+// that this is what a GET would have from now on (RFC 9110 §9.3.3), and answers.
+func (x *exchange) keepPosted(e *errand, response *origin.Response, life context.Context) bool {
+	meta := httpcache.Response{
+		Status: response.Status, Header: response.Header, ContentLength: response.ContentLength,
+		RequestTime: response.RequestTime, ResponseTime: response.ResponseTime,
+	}
+	rules := e.policyFor(meta.Status, meta.Header).rules
+	stored, refusal := httpcache.NewStored(rules, e.req, meta)
+	if refusal != httpcache.Storable || meta.Status == http.StatusPartialContent {
+		return false
+	}
+	e.asked = x.h.invalidations.now() // after that of its own
+	land := e.landing()
+	land.upstream, land.status = response.Upstream, response.Status
+	land.took = response.ResponseTime.Sub(response.RequestTime)
+	land.withheld = httpcache.Withheld(rules, meta)
+	e.keep(land, e.beginning(rules, stored, response, meta), response, life)
+	x.take(land)
+	x.deliver(e, land, true)
+	return true
+}
+
+// passedQuery is the query that the upstream gets: what keys leave out is of no use to
+// it where a page is retrieved, but may be what another method is about.
+func (x *exchange) passedQuery() string {
+	if x.r.Method == http.MethodGet || x.r.Method == http.MethodHead {
+		return x.target.Query
+	}
+	return x.query
 }
 
 // uploading is the request's body, nil for none, and what watches over its pace, nil
@@ -134,15 +179,20 @@ func (x *exchange) invalidate(response *origin.Response) {
 	if len(others) == 0 {
 		return
 	}
-	x.forget(x.target)
+	whole := x.target
+	whole.Query = x.query
+	x.forget(x.site, whole)
 	for _, u := range others {
 		host, ok := httpcache.CanonicalHost(u.Host)
 		path, fine := httpcache.NormalPath(spelled(u))
 		query, good := httpcache.NormalQuery(u.RawQuery)
 		site := x.h.sites.Load().Match(host)
 		if ok && fine && good && site != nil && site.Name == x.site.Name {
-			x.forget(httpcache.Target{Host: site.keyHost(host), Path: path, Query: query})
+			x.forget(site, httpcache.Target{Host: site.keyHost(host), Path: path, Query: query})
 		}
+	}
+	for _, group := range httpcache.GroupInvalidations(&x.req, meta) {
+		x.h.invalidations.strike(httpcache.GroupKey(x.target.Scheme, x.target.Host, group))
 	}
 }
 
@@ -152,16 +202,6 @@ func spelled(u *url.URL) string {
 		return u.RawPath
 	}
 	return u.EscapedPath()
-}
-
-// forget removes what is stored for a target, in clear and over TLS. What is being
-// fetched at this moment will not be stored either.
-func (x *exchange) forget(target httpcache.Target) {
-	for _, target.Scheme = range []string{"http", "https"} {
-		key := target.Key()
-		x.h.invalidated.set(key, x.h.moments.Add(1))
-		x.h.store.Remove(key)
-	}
 }
 
 // switchProtocols joins the client's connection and the upstream's after a 101, until

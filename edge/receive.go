@@ -15,40 +15,110 @@ import (
 const largeBytes = 4 << 20
 
 // receive decides what becomes of the upstream's response. False means that it is
-// a 304 which does not speak of what is held, and that the whole has to be fetched.
+// a 304, or a part, which does not fit what is held, and that the whole has to be
+// fetched.
 func (e *errand) receive(land *landing, response *origin.Response, life context.Context) bool {
 	meta := httpcache.Response{
 		Status: response.Status, Header: response.Header, ContentLength: response.ContentLength,
-		RequestTime: response.RequestTime, ResponseTime: response.ResponseTime,
+		RequestTime: response.RequestTime, ResponseTime: response.ResponseTime, Early: e.hints,
 	}
 	switch {
 	case e.validate && response.Status == http.StatusNotModified:
 		return e.confirm(land, response, meta)
-	case e.held != nil && e.onError && response.Status >= 500:
+	case response.Status >= 500 && e.standsIn(httpcache.TroubleStatus5xx):
 		_ = response.Body.Close()
 		land.object, land.fallback = e.held, true
 		return true
 	case e.overtaken():
 		land.private, land.reason = response, "invalidated"
-		return true
+		return e.answers(response)
 	case e.conditional || e.ranged && response.Status != http.StatusOK:
 		// 206, 304, 412, 416, or whatever an application makes of them: an answer to
 		// this client's conditions, and not what the page is. A 200 to a range is the
 		// whole.
 		land.private, land.reason = response, "conditions-sent"
 		return true
+	case e.req.Method() == http.MethodHead:
+		e.tellHeld(meta)
+	case e.part != "" && response.Status == http.StatusRequestedRangeNotSatisfiable:
+		land.private, land.reason = response, "range-not-satisfiable"
+		return e.answers(response)
 	}
-	stored, refusal := httpcache.NewStored(e.site.Rules, e.req, meta)
+	return e.judge(land, response, meta, life)
+}
+
+// answers tells whether a response answers the client's request as it is: the part
+// that was missing from what is held, or its absence, does not.
+func (e *errand) answers(response *origin.Response) bool {
+	return e.base == nil ||
+		response.Status != http.StatusPartialContent && response.Status != http.StatusRequestedRangeNotSatisfiable
+}
+
+// judge stores the response if the law allows it.
+func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.Response, life context.Context) bool {
+	rules := e.policyFor(meta.Status, meta.Header).rules
+	stored, refusal := httpcache.NewStored(rules, e.req, meta)
+	if meta.Status == http.StatusPartialContent && e.part == "" {
+		refusal = httpcache.RefusedPartial // nobody asked for a part
+	}
 	if refusal != httpcache.Storable {
 		if !refusal.OfRequest() && speaksOfAll(response.Status) {
 			e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
 		}
 		land.private, land.reason = response, refusal.String()
-		return true
+		return e.answers(response)
 	}
-	land.withheld = httpcache.Withheld(e.site.Rules, meta)
-	e.keep(land, stored, response, life)
+	land.withheld = httpcache.Withheld(rules, meta)
+	e.keep(land, e.beginning(rules, stored, response, meta), response, life)
 	return true
+}
+
+// beginning is what the store has to know of a response that it is to keep.
+func (e *errand) beginning(rules *httpcache.Rules, stored *httpcache.Stored, response *origin.Response, meta httpcache.Response) cachestore.Beginning {
+	e.learn(response.Header)
+	b := cachestore.Beginning{
+		Key: e.key, Stored: stored, Length: response.ContentLength, MaxBytes: e.site.MaxObjectBytes, Born: e.asked,
+		Label: cachestore.Label{Site: e.site.Name, URL: e.url()}, Marks: e.marks(stored),
+	}
+	if digest := httpcache.NewDigest(meta); digest != nil {
+		b.Check = digest.Agrees
+		response.Body = &checkedBody{ReadCloser: response.Body, digest: digest}
+	}
+	if meta.Status == http.StatusPartialContent {
+		e.joinBase(rules, &b, meta)
+	}
+	return b
+}
+
+// checkedBody is a body of which the upstream gave a digest (RFC 9530).
+type checkedBody struct {
+	io.ReadCloser
+	digest *httpcache.Digest
+}
+
+// Read implements [io.Reader].
+func (b *checkedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	_, _ = b.digest.Write(p[:n])
+	return n, err
+}
+
+// tellHeld lets a response to HEAD update what is held, or make it invalid (RFC 9111
+// §4.3.5).
+func (e *errand) tellHeld(head httpcache.Response) {
+	if e.held == nil || head.Status != http.StatusOK {
+		return
+	}
+	size, known := e.held.Size()
+	if !known {
+		size = -1
+	}
+	rules := e.rulesFor(e.held.Stored())
+	if fresh, ok := httpcache.UpdateByHead(rules, e.held.Stored(), size, head); ok {
+		e.h.store.FreshenAt(e.held, fresh, e.asked)
+		return
+	}
+	e.h.store.Remove(e.held.Key())
 }
 
 // speaksOfAll tells whether a response with this status, if it may not be stored,
@@ -64,11 +134,10 @@ func speaksOfAll(status int) bool {
 	return status >= 200 && status < 400
 }
 
-// overtaken tells whether the key was invalidated after the upstream was asked:
+// overtaken tells whether the target was invalidated after the upstream was asked:
 // then its answer may be of before.
 func (e *errand) overtaken() bool {
-	when, ok := e.h.invalidated.get(e.key)
-	return ok && when > e.asked
+	return e.h.invalidations.since(e.asked, []httpcache.Key{e.mark, e.class})
 }
 
 // confirm freshens what is held by a 304, if that speaks of it.
@@ -76,27 +145,24 @@ func (e *errand) confirm(land *landing, response *origin.Response, meta httpcach
 	if e.overtaken() {
 		return false
 	}
-	fresh, ok := httpcache.Freshen(e.site.Rules, e.held.Stored(), meta)
+	fresh, ok := httpcache.Freshen(e.rulesFor(e.held.Stored()), e.held.Stored(), meta)
 	if !ok {
 		return false
 	}
 	_ = response.Body.Close()
-	land.object, land.revalidated, land.stored = e.h.store.Freshen(e.held, fresh), true, true
+	land.object, land.revalidated, land.stored = e.h.store.FreshenAt(e.held, fresh, e.asked), true, true
 	return true
 }
 
 // keep begins the fill and brings the body in the background.
-func (e *errand) keep(land *landing, stored *httpcache.Stored, response *origin.Response, life context.Context) {
+func (e *errand) keep(land *landing, b cachestore.Beginning, response *origin.Response, life context.Context) {
 	h := e.h
-	h.vary.set(e.key, stored.Vary())
-	fill := h.store.Begin(cachestore.Beginning{
-		Key: e.key, Stored: stored, Length: response.ContentLength, MaxBytes: e.site.MaxObjectBytes,
-		Label: cachestore.Label{Site: e.site.Name, URL: e.url()},
-	})
+	h.vary.set(e.key, b.Stored.Vary())
+	fill := h.store.Begin(b)
 	land.object, land.stored = fill.Object(), fill.Stored()
-	land.anchor = dropAnchor(land.object)
+	land.anchor = dropAnchor(land.object, b.Part.First)
 	switch {
-	case stored.Lifetime() <= 0, !land.stored && response.ContentLength > largeBytes:
+	case b.Stored.Lifetime() <= 0, !land.stored && response.ContentLength > largeBytes:
 		// Each request needs a validation of its own; or whoever comes later should be
 		// able to ask for a part of what is not stored.
 		h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))

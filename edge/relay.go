@@ -29,6 +29,7 @@ func (x *exchange) relay(response *origin.Response, result Result, status httpca
 	defer response.Body.Close()
 	x.record.Cache, x.record.Tier = result, tierOrigin
 	x.record.UpstreamStatus = response.Status
+	x.final = x.answerPolicy(response.Status, response.Header)
 	h := x.w.Header()
 	copyFields(h, httpcache.ResponseHeader(response.Header))
 	x.markResponse(h, result, status)

@@ -29,6 +29,13 @@ type Site struct {
 	// Request and Response change fields on the way to the upstream and to the
 	// client.
 	Request, Response FieldEdits
+	// Key says what keys hold beside scheme, host and path.
+	Key KeySpec
+	// RuleSet changes Rules, Key and fields for some requests and responses; rules
+	// beyond the first 64 do not count.
+	RuleSet []Rule
+
+	policies *policies // what RuleSet comes to; made by NewSites
 }
 
 // CatchAll is the name of the site that takes every host no other site names.
@@ -57,6 +64,7 @@ type Sites struct {
 	catchAll *Site
 	all      []*Site
 	trusted  []netip.Prefix
+	country  func(netip.Addr) string // nil = nobody knows
 }
 
 // NewSites makes a snapshot. Hosts must be in canonical form and named once; the
@@ -64,6 +72,7 @@ type Sites struct {
 func NewSites(sites []*Site) *Sites {
 	s := &Sites{byHost: make(map[string]*Site), all: sites}
 	for _, site := range sites {
+		site.policies = newPolicies(site)
 		if site.Name == CatchAll {
 			s.catchAll = site
 			continue
@@ -83,6 +92,22 @@ func NewSites(sites []*Site) *Sites {
 func (s *Sites) Trusting(networks []netip.Prefix) *Sites {
 	s.trusted = networks
 	return s
+}
+
+// Locating makes country, which gives the ISO 3166-1 code of the country that an
+// address is in ("" unknown), the source of what keys hold of it. It is called before
+// the snapshot is used; country is called by many goroutines at once.
+func (s *Sites) Locating(country func(netip.Addr) string) *Sites {
+	s.country = country
+	return s
+}
+
+// countryOf is where a client is, "" unknown.
+func (s *Sites) countryOf(client netip.Addr) string {
+	if s.country == nil {
+		return ""
+	}
+	return s.country(client)
 }
 
 // trusts tells whether addr is a proxy that is believed.

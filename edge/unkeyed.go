@@ -8,7 +8,7 @@ import (
 // untrustedPrefixes begin the names of fields by which proxies tell applications
 // of a request's way, and which applications believe. A client that sent them would
 // be believed too; what is true of its way we write ourselves.
-var untrustedPrefixes = [...]string{"X-Forwarded", "X-Original", "X-Rewrite", "X-Envoy-"}
+var untrustedPrefixes = [...]string{"X-Forwarded", "X-Original", "X-Rewrite", "X-Envoy-", "X-Perigee-"}
 
 // untrusted are further such fields. Names are in canonical form.
 var untrusted = [...]string{

@@ -212,7 +212,7 @@ func TestPartOfTheOversized(t *testing.T) {
 				t.Errorf("record %+v", record)
 			}
 		}
-		r.hits(big, 3) // the whole, to learn that it is large, and the part; then only the part
+		r.hits(big, 2)
 	})
 }
 
@@ -287,7 +287,7 @@ func TestAnchorHoldsTheBeginning(t *testing.T) {
 			t.Fatal(refusal)
 		}
 		fill := store.Begin(cachestore.Beginning{Stored: stored, Length: bigBytes, MaxBytes: 1})
-		a := dropAnchor(fill.Object())
+		a := dropAnchor(fill.Object(), 0)
 		a.expect(3)
 		ended := make(chan error, 1)
 		go func() { ended <- fill.Copy(t.Context(), testorigin.Reader(1, 0, bigBytes)) }()
@@ -321,7 +321,7 @@ func TestNoAnchor(t *testing.T) {
 		found, _ := x.look(x.now)
 		r.store.Remove(x.key)
 		r.handler.end(x)
-		if a := dropAnchor(found); a != nil {
+		if a := dropAnchor(found, 0); a != nil {
 			t.Error("an anchor in what has left the store")
 		}
 	})

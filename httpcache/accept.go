@@ -112,8 +112,12 @@ func qvalue(s string) int {
 }
 
 // Transformable reports whether a message with these fields lets its content be
-// changed on the way: it does not say no-transform (RFC 9111 §5.2.1.6, §5.2.2.6).
+// changed on the way: neither Cache-Control nor a field that takes its place says
+// no-transform (RFC 9111 §5.2.1.6, §5.2.2.6). What is stored knows it by itself.
 func Transformable(h http.Header) bool {
+	if targeted, ok := targetedDirectives(h); ok && targeted.noTransform {
+		return false
+	}
 	for _, line := range h[CacheControlField] {
 		for line != "" {
 			var member string

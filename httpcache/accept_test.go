@@ -12,7 +12,7 @@ import (
 func runAccept(t *testing.T, r row) {
 	offered := []string{"br", "zstd", "gzip"}
 	var lines []string
-	transform := false
+	transform, field := false, CacheControlField
 	for _, item := range r.given {
 		if rest, ok := strings.CutPrefix(item, "offer"); ok {
 			offered = strings.Fields(rest)
@@ -21,6 +21,9 @@ func runAccept(t *testing.T, r row) {
 		if rest, ok := strings.CutPrefix(item, "transformable"); ok {
 			transform = true
 			item = strings.TrimSpace(rest)
+			if rest, ok := strings.CutPrefix(item, "CDN-Cache-Control "); ok {
+				field, item = cdnCacheControlField, rest
+			}
 		}
 		if item != "absent" && item != "" {
 			lines = append(lines, strings.Trim(item, "`"))
@@ -28,8 +31,8 @@ func runAccept(t *testing.T, r row) {
 	}
 	want := strings.Join(r.want, " ")
 	if transform {
-		if got := Transformable(http.Header{CacheControlField: lines}); got != (want == "yes") {
-			t.Errorf("Transformable(%q) = %t, want %s", lines, got, want)
+		if got := Transformable(http.Header{field: lines}); got != (want == "yes") {
+			t.Errorf("Transformable(%s: %q) = %t, want %s", field, lines, got, want)
 		}
 		return
 	}

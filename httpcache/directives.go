@@ -81,8 +81,10 @@ func eachDirective(lines []string, f func(directive)) {
 }
 
 // responseDirectives are the response directives of one field: Cache-Control,
-// or later one that is targeted at us (RFC 9213).
+// or one that is targeted at us (RFC 9213).
 type responseDirectives struct {
+	// target is the targeted field that they are of; SourceNone for Cache-Control.
+	target                             Source
 	noStore, noCache, private, public  bool
 	mustRevalidate, proxyRevalidate    bool
 	mustUnderstand, noTransform        bool
@@ -91,11 +93,15 @@ type responseDirectives struct {
 	noCacheFields, privateFields       []string // lower case, of the qualified forms
 }
 
-func parseResponseDirectives(lines []string) responseDirectives {
-	cc := responseDirectives{
+func newResponseDirectives() responseDirectives {
+	return responseDirectives{
 		maxAge: absent, sMaxAge: absent,
 		staleWhileRevalidate: absent, staleIfError: absent,
 	}
+}
+
+func parseResponseDirectives(lines []string) responseDirectives {
+	cc := newResponseDirectives()
 	eachDirective(lines, cc.add)
 	return cc
 }

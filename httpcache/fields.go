@@ -18,13 +18,14 @@ func hopByHop(name string) bool {
 }
 
 // neverHopByHop reports the fields that Connection cannot remove: those that
-// frame a message or say where it goes, and those that every cache must see
-// (RFC 9110 §7.6.1 forbids listing them).
+// frame a message or say where it goes, those that every cache must see (RFC 9110
+// §7.6.1 forbids listing them), and CDN-Loop (RFC 8586 §3).
 func neverHopByHop(name string) bool {
 	switch name {
 	case hostField, ContentLengthField, "Transfer-Encoding", ContentTypeField, ContentEncodingField,
 		ContentRangeField, CacheControlField, VaryField, DateField, AgeField, ExpiresField, ETagField,
-		LastModifiedField, setCookieField, "Content-Security-Policy", "Strict-Transport-Security":
+		LastModifiedField, setCookieField, "Cdn-Loop", cdnCacheControlField, perigeeCacheControlField,
+		surrogateControlField, "Content-Security-Policy", "Strict-Transport-Security":
 		return true
 	}
 	return false
@@ -74,9 +75,18 @@ func ForwardHeader(h http.Header) http.Header {
 }
 
 // ResponseHeader returns the fields of a response that is passed on and not
-// stored: a clone without those of the connection and without tag fields.
+// stored: a clone without those of the connection and without those that are
+// meant for caches like ours alone.
 func ResponseHeader(h http.Header) http.Header {
-	return endToEnd(h, tagField)
+	return endToEnd(h, forCachesOnly)
+}
+
+// forCachesOnly reports the fields between an origin and caches like ours: tags,
+// Surrogate-Control, which each surrogate consumes, and the targeted field of our
+// own. CDN-Cache-Control goes on: other CDNs between us and the client may have
+// use for it (RFC 9213 §3). The name is in canonical form.
+func forCachesOnly(name string) bool {
+	return name == perigeeCacheControlField || name == surrogateControlField || tagField(name)
 }
 
 // endToEnd clones what outlives the hop and drop does not name. The values of

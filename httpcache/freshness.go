@@ -17,6 +17,8 @@ type timing struct {
 	date       time.Time // Date, or ResponseTime where it is missing or invalid
 	dated      bool      // Date was valid
 	initialAge time.Duration
+	ageValue   time.Duration
+	delay      time.Duration
 }
 
 // newTiming is RFC 9111 §4.2.3 up to corrected_initial_age. The apparent age is
@@ -28,43 +30,61 @@ func newTiming(resp Response) timing {
 	if date, ok := singleDate(resp.Header[DateField], received); ok {
 		t.date, t.dated = date, true
 	}
-	apparent := max(0, received.Truncate(time.Second).Sub(t.date))
-	delay := min(max(0, resp.ResponseTime.Sub(resp.RequestTime)), maxDuration)
-	if resp.RequestTime.IsZero() {
-		delay = 0
+	t.ageValue = parseAge(resp.Header[AgeField])
+	if !resp.RequestTime.IsZero() {
+		t.delay = min(max(0, resp.ResponseTime.Sub(resp.RequestTime)), maxDuration)
 	}
-	corrected := parseAge(resp.Header[AgeField]) + delay
-	t.initialAge = min(max(apparent, corrected), maxDuration)
+	t.initialAge = min(max(apparentAge(received, t.date), t.ageValue+t.delay), maxDuration)
 	return t
+}
+
+func apparentAge(received, date time.Time) time.Duration {
+	return min(max(0, received.Truncate(time.Second).Sub(date)), maxDuration)
 }
 
 // lifetime is a freshness lifetime and how it came about.
 type lifetime struct {
 	length time.Duration
-	// explicit: given by the origin's fields or by the status in the rules.
+	// explicit: given by the origin's fields, or by a rule for the response or its
+	// status.
 	explicit bool
 	// known is false where nothing gives a lifetime; length is then 0.
-	known bool
+	known  bool
+	source Source
 }
 
-// newLifetime is RFC 9111 §4.2.1 and §4.2.2: s-maxage, max-age, Expires, the
-// rules by status, the default of the rules, the heuristic. The last two are for
-// statuses cacheable by default only; describe refuses the others.
+// newLifetime is RFC 9111 §4.2.1 and §4.2.2 with the rules around it: the rule's
+// lifetime, s-maxage, max-age, Expires, the rules by status, the default of the
+// rules, the heuristic. The last two are for statuses cacheable by default only;
+// describe refuses the others.
 func newLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) lifetime {
-	switch {
-	case cc.sMaxAge.present():
-		return lifetime{cc.sMaxAge.duration(), true, true}
-	case cc.maxAge.present():
-		return lifetime{cc.maxAge.duration(), true, true}
+	life := anyLifetime(rules, cc, resp, t)
+	if rules.NegativeTTL <= 0 || resp.Status != http.StatusNotFound && resp.Status != http.StatusGone {
+		return life
 	}
-	if lines := resp.Header[ExpiresField]; len(lines) > 0 {
-		return lifetime{expiresAfter(lines, t.date, resp.ResponseTime), true, true}
+	if !life.known || life.source == SourceHeuristic || life.length > rules.NegativeTTL {
+		life.length, life.known, life.source = min(rules.NegativeTTL, maxDuration), true, SourceNegativeTTL
+	}
+	return life
+}
+
+func anyLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) lifetime {
+	switch {
+	case rules.HasTTL:
+		return lifetime{min(max(0, rules.TTL), maxDuration), true, true, SourceRule}
+	case cc.sMaxAge.present():
+		return lifetime{cc.sMaxAge.duration(), true, true, cc.sourceOr(SourceSMaxage)}
+	case cc.maxAge.present():
+		return lifetime{cc.maxAge.duration(), true, true, cc.sourceOr(SourceMaxAge)}
+	}
+	if lines := resp.Header[ExpiresField]; len(lines) > 0 && cc.target == SourceNone {
+		return lifetime{expiresAfter(lines, t.date, resp.ResponseTime), true, true, SourceExpires}
 	}
 	if ttl, ok := rules.TTLByStatus[resp.Status]; ok {
-		return lifetime{min(max(0, ttl), maxDuration), true, true}
+		return lifetime{min(max(0, ttl), maxDuration), true, true, SourceStatusRule}
 	}
 	if rules.DefaultTTL > 0 {
-		return lifetime{min(rules.DefaultTTL, maxDuration), false, true}
+		return lifetime{min(rules.DefaultTTL, maxDuration), false, true, SourceDefaultTTL}
 	}
 	return heuristic(resp.Header, t, resp.ResponseTime)
 }
@@ -88,5 +108,5 @@ func heuristic(h http.Header, t timing, received time.Time) lifetime {
 	if !ok || !modified.Before(t.date) {
 		return lifetime{}
 	}
-	return lifetime{min(t.date.Sub(modified)/heuristicPart, heuristicCap), false, true}
+	return lifetime{min(t.date.Sub(modified)/heuristicPart, heuristicCap), false, true, SourceHeuristic}
 }

@@ -13,8 +13,15 @@ type Glob struct {
 	// first must begin the text and last end it; middle are found between them
 	// from left to right. Without a "*" the text is first alone.
 	first, last string
-	middle      []string
+	middle      []globPart
 	starred     bool
+}
+
+// globPart is a literal between two "*", as both kinds of text are searched for
+// it.
+type globPart struct {
+	text  string
+	bytes []byte
 }
 
 // NewGlob returns the pattern. Every text is one.
@@ -29,7 +36,7 @@ func NewGlob(pattern string) Glob {
 			break
 		}
 		if part != "" {
-			g.middle = append(g.middle, part)
+			g.middle = append(g.middle, globPart{part, []byte(part)})
 		}
 	}
 	return g
@@ -50,11 +57,11 @@ func (g Glob) Match(s string) bool {
 	}
 	s = s[len(g.first) : len(s)-len(g.last)]
 	for _, part := range g.middle {
-		i := strings.Index(s, part)
+		i := strings.Index(s, part.text)
 		if i < 0 {
 			return false
 		}
-		s = s[i+len(part):]
+		s = s[i+len(part.text):]
 	}
 	return true
 }
@@ -70,11 +77,11 @@ func (g Glob) matchBytes(s []byte) bool {
 	}
 	s = s[len(g.first):size]
 	for _, part := range g.middle {
-		i := bytes.Index(s, []byte(part))
+		i := bytes.Index(s, part.bytes)
 		if i < 0 {
 			return false
 		}
-		s = s[i+len(part):]
+		s = s[i+len(part.bytes):]
 	}
 	return true
 }

@@ -18,7 +18,9 @@ const (
 	DateField            = "Date"
 	ETagField            = "Etag" // as net/http spells the key
 	ExpiresField         = "Expires"
+	IfRangeField         = "If-Range"
 	LastModifiedField    = "Last-Modified"
+	LinkField            = "Link"
 	NoVarySearchField    = "No-Vary-Search"
 	ProxyStatusField     = "Proxy-Status"
 	RangeField           = "Range"
@@ -34,7 +36,7 @@ const (
 	ifMatchField           = "If-Match"
 	ifModifiedSinceField   = "If-Modified-Since"
 	ifNoneMatchField       = "If-None-Match"
-	ifRangeField           = "If-Range"
+	ifRangeField           = IfRangeField
 	ifUnmodifiedSinceField = "If-Unmodified-Since"
 	locationField          = "Location"
 	pragmaField            = "Pragma"

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -141,6 +142,9 @@ func (n *NoVarySearch) Reduce(query string) string {
 	}
 	out := make([]byte, 0, len(query)+16)
 	var members []searchMember
+	if n.unsorted {
+		members = make([]searchMember, 0, strings.Count(query, "&")+1)
+	}
 	for rest, more := query, true; more; {
 		var member string
 		if member, rest, more = strings.Cut(rest, "&"); member == "" {
@@ -174,12 +178,15 @@ type searchMember struct{ start, nameEnd, end int }
 // order will do that is the same for all queries.
 func sortedMembers(query []byte, members []searchMember) string {
 	byName := func(a, b searchMember) int {
-		return strings.Compare(string(query[a.start:a.nameEnd]), string(query[b.start:b.nameEnd]))
+		if order := bytes.Compare(query[a.start:a.nameEnd], query[b.start:b.nameEnd]); order != 0 {
+			return order
+		}
+		return a.start - b.start
 	}
 	if slices.IsSortedFunc(members, byName) {
 		return string(query)
 	}
-	slices.SortStableFunc(members, byName)
+	slices.SortFunc(members, byName)
 	sorted := make([]byte, 0, len(query))
 	for i, m := range members {
 		if i > 0 {

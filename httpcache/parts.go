@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"slices"
@@ -88,7 +89,7 @@ func Wanted(req *Request, s *Stored, size int64) (parts []ByteRange, whole bool)
 			return nil, true
 		}
 		parts, err := ParseRange(req.rangeField, size)
-		return parts, err == ErrMalformed
+		return parts, errors.Is(err, ErrMalformed)
 	}
 	return nil, true
 }

@@ -24,7 +24,8 @@ type QueryRule struct {
 // a space, and what stays is kept byte for byte. A rule that is not zero also
 // takes out empty members ("a&&b"), which hold no parameter and would only make
 // more keys. Where nothing changes the query itself is returned, without
-// allocation; reducing twice is reducing once.
+// allocation unless an encoded name is longer than nameBuffer. Reducing twice is
+// reducing once.
 func (r *QueryRule) Reduce(query string) string {
 	switch {
 	case r == nil || query == "":

@@ -17,6 +17,7 @@ const (
 	RequestMaxAge        // older than the client takes
 	RequestMinFresh      // not fresh for as long as the client wants
 	RequestMaxStale      // past its lifetime, and the client takes it
+	PartMiss             // a part of the response is stored, and the request wants more of it
 	OnlyIfCached         // the client wants no fetch, and nothing stored will do: 504
 	reasons
 )
@@ -40,6 +41,7 @@ func (r Reason) String() string {
 		RequestMaxAge:        "request-max-age",
 		RequestMinFresh:      "request-min-fresh",
 		RequestMaxStale:      "request-max-stale",
+		PartMiss:             "part-miss",
 		OnlyIfCached:         "only-if-cached",
 	}[r]
 }
@@ -56,6 +58,8 @@ func (r Reason) Forward() Forward {
 		return FwdMethod
 	case Stale, NoCache, MustRevalidate:
 		return FwdStale
+	case PartMiss:
+		return FwdPartial
 	case RequestNoCache, RequestMaxAge, RequestMinFresh:
 		return FwdRequest
 	}

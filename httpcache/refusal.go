@@ -6,10 +6,10 @@ type Refusal uint8
 
 const (
 	Storable              Refusal = iota
-	RefusedMethod                 // request method other than GET
+	RefusedMethod                 // neither GET nor a POST that may be stored
 	RefusedRequestNoStore         // the client said no-store, and the rules obey
 	RefusedNotFinal               // 1xx
-	RefusedPartial                // 206: partial storage is not offered
+	RefusedPartial                // 206 that does not say well which part of what it brings
 	RefusedNotModified            // 304: a 304 updates, it is not stored
 	RefusedNotUnderstood          // must-understand with a status that we do not know
 	RefusedNoStore                // no-store
@@ -25,7 +25,8 @@ const (
 	RefusedNoValidator            // no-cache without a validator
 	RefusedStaleOnArrival         // expired already, no validator, no stale use
 	RefusedChangedVary            // a 304 names other selecting fields
-	RefusedOtherValidator         // a 304 is about another representation
+	RefusedOtherValidator         // a 304, a part or a HEAD is about another representation
+	RefusedDeception              // a static file by its path, and something else by its type
 	refusals
 )
 
@@ -56,6 +57,7 @@ func (r Refusal) String() string {
 		RefusedStaleOnArrival: "stale-on-arrival",
 		RefusedChangedVary:    "vary-changed",
 		RefusedOtherValidator: "other-validator",
+		RefusedDeception:      "deception",
 	}[r]
 }
 

@@ -2,7 +2,6 @@ package httpcache
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +22,8 @@ type Stored struct {
 	// plainUntil is the instant until which Decide says Serve to a plain request;
 	// zero where it never does.
 	plainUntil time.Time
+	// ageValue and responseDelay made initialAge, for Reckoning.
+	ageValue, responseDelay time.Duration
 
 	staleWhileRevalidate, staleIfError delta
 
@@ -31,155 +32,21 @@ type Stored struct {
 	selecting []string // their normal values
 	variant   VariantID
 	tags      []string
+	groups    []string
+	early     []string
 	sizeBytes int64
 
 	noCache bool
 	// revalidate: must-revalidate or proxy-revalidate.
 	revalidate bool
 	// strict: a directive forbids any use once stale (RFC 9111 §4.2.4).
-	strict     bool
-	authorized bool
-}
-
-// NewStored decides whether the response to req may be stored (RFC 9111 §3).
-// It returns the stored form, or nil and why not. Nothing of resp is changed;
-// its field values are shared, not its maps and slices.
-func NewStored(rules *Rules, req *Request, resp Response) (*Stored, Refusal) {
-	if req.method != http.MethodGet {
-		return nil, RefusedMethod
-	}
-	if req.NoStore(rules) {
-		return nil, RefusedRequestNoStore
-	}
-	s := &Stored{status: resp.Status, authorized: req.authorized}
-	cc, why := s.describe(rules, resp)
-	if why != Storable {
-		return nil, why
-	}
-	if len(s.vary) > 0 {
-		s.varyKeys = canonicalNames(s.vary)
-		s.selecting = selectingValues(s.varyKeys, req)
-		s.variant = variantHash(s.vary, s.selecting)
-	}
-	s.tags = parseTags(resp.Header)
-	s.finish(rules, &cc, resp)
-	return s, Storable
-}
-
-// describe fills in everything that decides about storing.
-func (s *Stored) describe(rules *Rules, resp Response) (responseDirectives, Refusal) {
-	cc := parseResponseDirectives(resp.Header[CacheControlField])
-	if why := refuse(rules, &cc, s.authorized, resp); why != Storable {
-		return cc, why
-	}
-	var why Refusal
-	if s.vary, why = varyNames(resp.Header[VaryField]); why != Storable {
-		return cc, why
-	}
-	t := newTiming(resp)
-	life := newLifetime(rules, &cc, resp, t)
-	if !life.explicit && !cc.public && !cacheableByDefault(s.status) {
-		return cc, RefusedStatus
-	}
-	s.date, s.initialAge, s.lifetime = t.date, t.initialAge, life.length
-	s.responseTime = resp.ResponseTime.Round(0)
-	s.setValidators(resp)
-	s.noCache = cc.noCache
-	s.revalidate = cc.mustRevalidate || cc.proxyRevalidate
-	s.strict = s.revalidate || cc.noCache || cc.sMaxAge.present()
-	s.staleWhileRevalidate, s.staleIfError = cc.staleWhileRevalidate, cc.staleIfError
-	if !s.noCache && s.lifetime > s.initialAge {
-		s.plainUntil = s.responseTime.Add(s.lifetime - s.initialAge)
-	}
-	if !s.HasValidator() {
-		return cc, s.useless(rules, life)
-	}
-	return cc, Storable
-}
-
-// useless says why a response without validator would never be served.
-func (s *Stored) useless(rules *Rules, life lifetime) Refusal {
-	switch {
-	case !life.known:
-		return RefusedNoFreshness
-	case s.noCache:
-		return RefusedNoValidator
-	case !s.plainUntil.IsZero():
-		return Storable
-	case !s.strict && (rules.HonourRequest || s.staleFor(rules.StaleIfError, s.staleIfError) > 0 ||
-		s.staleFor(rules.StaleWhileRevalidate, s.staleWhileRevalidate) > 0):
-		return Storable
-	}
-	return RefusedStaleOnArrival
-}
-
-// staleFor returns how long past its lifetime the response may be used: what
-// the origin's directive says, else the rule, and nothing where a directive
-// forbids it (RFC 9111 §4.2.4, RFC 5861).
-func (s *Stored) staleFor(rule time.Duration, given delta) time.Duration {
-	switch {
-	case s.strict:
-		return 0
-	case given.present():
-		return given.duration()
-	}
-	return rule
-}
-
-func (s *Stored) setValidators(resp Response) {
-	if lines := resp.Header[ETagField]; len(lines) == 1 && validETag(lines[0]) {
-		s.etag = lines[0]
-	}
-	if modified, ok := singleDate(resp.Header[LastModifiedField], resp.ResponseTime); ok {
-		s.lastModified, s.modified = resp.Header[LastModifiedField][0], modified
-	}
-}
-
-// finish makes the header for clients and the size, once storing is decided.
-func (s *Stored) finish(rules *Rules, cc *responseDirectives, resp Response) {
-	s.header = endToEnd(resp.Header, func(name string) bool {
-		return name == AgeField || tagField(name) ||
-			name == setCookieField && rules.SetCookie == SetCookieStrip ||
-			cc.qualifies() && cc.withholds(strings.ToLower(name))
-	})
-	if date := resp.Header[DateField]; len(date) != 1 || !validDate(date[0], resp.ResponseTime) {
-		// RFC 9110 §6.6.1: who receives a response without Date adds one.
-		s.header[DateField] = []string{s.date.Format(http.TimeFormat)}
-	}
-	s.sizeBytes = s.estimate()
-}
-
-func (cc *responseDirectives) qualifies() bool {
-	return len(cc.privateFields) > 0 || len(cc.noCacheFields) > 0
-}
-
-func validDate(s string, received time.Time) bool {
-	_, ok := parseDate(s, received)
-	return ok
-}
-
-// Costs in memory, rounded up: of a Stored itself, of a map entry with its
-// slice header, of a string header.
-const (
-	storedBytes     = 480
-	fieldBytes      = 64
-	stringHeadBytes = 16
-)
-
-func (s *Stored) estimate() int64 {
-	size := storedBytes
-	for name, lines := range s.header {
-		size += fieldBytes + len(name)
-		for _, line := range lines {
-			size += stringHeadBytes + len(line)
-		}
-	}
-	for _, list := range [...][]string{s.vary, s.varyKeys, s.selecting, s.tags} {
-		for _, text := range list {
-			size += stringHeadBytes + len(text)
-		}
-	}
-	return int64(size)
+	strict      bool
+	authorized  bool
+	noTransform bool
+	// dated: Date came from the origin.
+	dated     bool
+	source    Source
+	bySMaxage bool // the directive of source was s-maxage
 }
 
 // Status returns the status code of the response.
@@ -243,4 +110,49 @@ func (s *Stored) ResponseTime() time.Time { return s.responseTime }
 // SizeBytes returns a fair estimate of the memory that s takes.
 func (s *Stored) SizeBytes() int64 { return s.sizeBytes }
 
-func sameNames(a, b []string) bool { return slices.Equal(a, b) }
+// Groups returns the cache groups that the response belongs to (RFC 9875), each
+// once. It must not be written to.
+func (s *Stored) Groups() []string { return s.groups }
+
+// Early returns the Link field lines of the 103 that came before the response,
+// so that a hit can have one too. It must not be written to.
+func (s *Stored) Early() []string { return s.early }
+
+// Transformable reports whether the content may be sent in another coding: no
+// no-transform in Cache-Control nor in the field that took its place (RFC 9111
+// §5.2.2.6).
+func (s *Stored) Transformable() bool { return !s.noTransform }
+
+// validator is what names a representation for sure: a strong entity tag, or a
+// Last-Modified in seconds of Unix time.
+type validator struct {
+	etag     string
+	modified int64
+}
+
+// strongValidator returns the strong validator among the fields; Last-Modified
+// counts only where there is no entity tag and it is older than Date (RFC 9110
+// §8.8.2.2). dated says whether Date is the origin's.
+func strongValidator(h http.Header, received time.Time, dated bool) (v validator, ok bool) {
+	if lines := h[ETagField]; len(lines) > 0 {
+		if len(lines) > 1 || !validETag(lines[0]) || strings.HasPrefix(lines[0], weakPrefix) {
+			return validator{}, false
+		}
+		return validator{etag: lines[0]}, true
+	}
+	modified, ok := singleDate(h[LastModifiedField], received)
+	date, sent := singleDate(h[DateField], received)
+	if !ok || !sent || !dated || date.Sub(modified) < strongDate {
+		return validator{}, false
+	}
+	return validator{modified: modified.Unix()}, true
+}
+
+// SameRepresentation reports whether both are the same representation by a
+// strong validator (RFC 9110 §8.8.1), so that parts of their contents may be
+// joined. Without one it is false.
+func (s *Stored) SameRepresentation(other *Stored) bool {
+	mine, ok := strongValidator(s.header, s.responseTime, s.dated)
+	theirs, also := strongValidator(other.header, other.responseTime, other.dated)
+	return ok && also && mine == theirs
+}

@@ -27,7 +27,7 @@ type row struct {
 
 var (
 	rowID      = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	rowSection = regexp.MustCompile(`^RFC (3986|5861|9110|9111|9112|9211) §\d+(\.\d+)*$`)
+	rowSection = regexp.MustCompile(`^(RFC (3986|5861|8586|9110|9111|9112|9209|9211|9530|9651|9875)|draft-ietf-httpbis-no-vary-search) §\d+(\.\d+)*$`)
 	rowDate    = regexp.MustCompile(`\{(850:|asc:)?([+-]\d+[a-z]+)\}`)
 )
 
@@ -94,6 +94,8 @@ func TestTables(t *testing.T) {
 		"vary": runLaw, "validate": runLaw, "conditional": runLaw, "fields": runLaw,
 		"range": runRange, "host": runHost, "path": runPath, "cachestatus": runCacheStatus,
 		"invalidate": runInvalidate, "encoding": runEncoding,
+		"glob": runGlob, "query": runQuery, "nosearch": runNoSearch, "digest": runDigest, "cdnloop": runCDNLoop,
+		"proxystatus": runProxyStatus, "parts": runParts, "multipart": runMultipart, "refresh": runRefresh,
 		"accept": runAccept,
 	}
 	rows := readTables(t)
@@ -110,7 +112,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s: id %q is not in kebab-case", r.file, r.id)
 		}
 		if !rowSection.MatchString(r.section) {
-			t.Errorf("%s: %s cites %q, want a section of an RFC", r.file, r.id, r.section)
+			t.Errorf("%s: %s cites %q, want a section of an RFC or a draft", r.file, r.id, r.section)
 		}
 		run := runners[r.file]
 		if run == nil {

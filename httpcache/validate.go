@@ -2,6 +2,8 @@ package httpcache
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,28 +21,78 @@ func freshen(rules *Rules, s *Stored, notModified Response) (*Stored, Refusal) {
 	if notModified.Status != http.StatusNotModified || !s.confirmedBy(notModified) {
 		return nil, RefusedOtherValidator
 	}
+	return update(rules, s, notModified)
+}
+
+// update returns s with the fields of a response that speaks of it: a 304, a
+// further part, the answer to a HEAD (RFC 9111 §3.2).
+func update(rules *Rules, s *Stored, resp Response) (*Stored, Refusal) {
 	merged := Response{
 		Status:        s.status,
-		Header:        s.mergedHeader(notModified),
+		Header:        s.mergedHeader(resp),
 		ContentLength: -1, // the content was accepted before
-		RequestTime:   notModified.RequestTime,
-		ResponseTime:  notModified.ResponseTime,
+		RequestTime:   resp.RequestTime,
+		ResponseTime:  resp.ResponseTime,
 	}
 	fresh := &Stored{status: s.status, authorized: s.authorized}
 	cc, why := fresh.describe(rules, merged)
 	if why != Storable {
 		return nil, why
 	}
-	if !sameNames(fresh.vary, s.vary) {
+	if !slices.Equal(fresh.vary, s.vary) {
 		return nil, RefusedChangedVary
 	}
 	fresh.vary, fresh.varyKeys = s.vary, s.varyKeys
 	fresh.selecting, fresh.variant = s.selecting, s.variant
-	if fresh.tags = parseTags(notModified.Header); fresh.tags == nil {
+	if fresh.tags = parseTags(resp.Header); fresh.tags == nil {
 		fresh.tags = s.tags
 	}
+	if fresh.early = earlyLines(resp.Early); fresh.early == nil {
+		fresh.early = s.early
+	}
+	_, sent := singleDate(resp.Header[DateField], resp.ResponseTime)
+	fresh.dated = s.dated || sent
 	fresh.finish(rules, &cc, merged)
 	return fresh, Storable
+}
+
+// UpdateByHead returns the stored response to GET as a 200 to HEAD of the same
+// target updates it (RFC 9111 §4.3.5). size is the length of its content in
+// bytes, -1 unknown. s is not changed. ok is false where the answer is not about
+// what is stored, by a validator that both have or by Content-Length, or leaves a
+// response that may not be stored: then s is to be considered stale. An answer
+// with another status says nothing of s, which is then returned as it is.
+func UpdateByHead(rules *Rules, s *Stored, size int64, head Response) (fresh *Stored, ok bool) {
+	if head.Status != http.StatusOK {
+		return s, true
+	}
+	if s.status != http.StatusOK || !s.agreesWith(size, head) {
+		return nil, false
+	}
+	fresh, why := update(rules, s, head)
+	return fresh, why == Storable
+}
+
+// agreesWith reports whether the answer to HEAD seems to be about the content of
+// s: entity tags, Last-Modified, Content-Encoding match where both have them, and
+// Content-Length, where it is given, is that of the content.
+func (s *Stored) agreesWith(size int64, head Response) bool {
+	if lines := head.Header[ETagField]; s.etag != "" && len(lines) > 0 && (len(lines) > 1 || !weakMatch(lines[0], s.etag)) {
+		return false
+	}
+	modified, ok := singleDate(head.Header[LastModifiedField], head.ResponseTime)
+	if ok && s.lastModified != "" && !modified.Equal(s.modified) {
+		return false
+	}
+	mine, theirs := s.header[ContentEncodingField], head.Header[ContentEncodingField]
+	if len(mine) > 0 && len(theirs) > 0 && !strings.EqualFold(strings.Join(mine, ","), strings.Join(theirs, ",")) {
+		return false
+	}
+	length, ok := statedLength(head)
+	if size < 0 {
+		size, _ = statedLength(Response{Header: s.header, ContentLength: -1})
+	}
+	return ok && (length < 0 || length == size)
 }
 
 // confirmedBy reports whether the 304 is about s. Entity tags are compared

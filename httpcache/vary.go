@@ -63,7 +63,8 @@ func selectingValues(keys []string, req *Request) []string {
 
 // normalValue brings the lines of a selecting field into one form (RFC 9111
 // §4.1): lines joined, whitespace around commas of lists made uniform, what is
-// without case in lower case, Accept-Encoding reduced to what matters.
+// without case in lower case, Accept-Encoding reduced to what matters,
+// Accept-Language ordered by weight.
 func normalValue(key string, lines []string) string {
 	if key == AcceptEncodingField {
 		return NormalAcceptEncoding(lines)
@@ -78,7 +79,9 @@ func normalValue(key string, lines []string) string {
 	switch key {
 	case "User-Agent", "Cookie", "Referer", "Authorization", "If-Modified-Since", "If-Unmodified-Since":
 		return trimOWS(joined) // commas and spaces of these are their own
-	case "Accept-Language", "Accept-Charset":
+	case acceptLanguageField:
+		return normalLanguages(strings.ToLower(joined))
+	case "Accept-Charset":
 		joined = strings.ToLower(joined)
 	}
 	return normalList(joined)
@@ -108,14 +111,14 @@ func normalList(list string) string {
 }
 
 // matches reports whether the request's selecting fields are those that s was
-// stored for (RFC 9111 §4.1).
+// stored for (RFC 9111 §4.1), or name its language as their first choice.
 func (s *Stored) matches(req *Request) bool {
 	for i, key := range s.varyKeys {
 		lines := req.values(key)
 		if len(lines) == 1 && lines[0] == s.selecting[i] {
 			continue // already in normal form, the usual case
 		}
-		if normalValue(key, lines) != s.selecting[i] {
+		if normalValue(key, lines) != s.selecting[i] && (key != acceptLanguageField || !s.prefers(lines)) {
 			return false
 		}
 	}

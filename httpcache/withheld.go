@@ -9,7 +9,7 @@ import (
 // no-cache or private names them, but belong to the client whose request brought
 // it (RFC 9111 §5.2.2.4, §5.2.2.7); nil for none. What the rules strip stays out.
 func Withheld(rules *Rules, resp Response) http.Header {
-	cc := parseResponseDirectives(resp.Header[CacheControlField])
+	cc := governing(rules, resp.Header)
 	if !cc.qualifies() {
 		return nil
 	}

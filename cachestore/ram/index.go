@@ -29,6 +29,7 @@ type slot struct {
 // index finds the variants of a key. It is what Get sees.
 type index struct {
 	objects atomic.Int64
+	partial atomic.Int64 // of these, those that are not whole
 	shards  [indexShards]indexShard
 }
 
@@ -49,6 +50,24 @@ func (x *index) get(key httpcache.Key, buf []*cachestore.Object) []*cachestore.O
 	return buf
 }
 
+// count adds sign to the figures for o, which has come or left.
+func (x *index) count(o *cachestore.Object, sign int64) {
+	x.objects.Add(sign)
+	if o.Partial() {
+		x.partial.Add(sign)
+	}
+}
+
+// has tells whether there is an object of o's key and variant.
+func (x *index) has(o *cachestore.Object) bool {
+	s := x.shard(o.Key())
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.ContainsFunc(s.m[o.Key()], func(each *slot) bool {
+		return each.object.Load().Variant() == o.Variant()
+	})
+}
+
 // put shows o and returns its slot, the object whose place it took, and the slot
 // that had to leave because the key has too many variants; the last two may be nil.
 func (x *index) put(o *cachestore.Object) (at *slot, replaced *cachestore.Object, surplus *slot) {
@@ -62,15 +81,17 @@ func (x *index) put(o *cachestore.Object) (at *slot, replaced *cachestore.Object
 	for _, each := range variants {
 		if held := each.object.Load(); held.Variant() == o.Variant() {
 			each.object.Store(o)
+			x.count(held, -1)
+			x.count(o, 1)
 			return each, held, nil
 		}
 	}
 	if len(variants) >= maxVariants {
 		surplus = variants[0]
 		variants = slices.Delete(variants, 0, 1)
-	} else {
-		x.objects.Add(1)
+		x.count(surplus.object.Load(), -1)
 	}
+	x.count(o, 1)
 	at = &slot{id: policyID(o), key: o.Key()}
 	at.object.Store(o)
 	s.m[o.Key()] = append(variants, at)
@@ -85,6 +106,8 @@ func (x *index) replace(old, o *cachestore.Object) *slot {
 	for _, each := range s.m[o.Key()] {
 		if each.object.Load() == old {
 			each.object.Store(o)
+			x.count(old, -1)
+			x.count(o, 1)
 			return each
 		}
 	}
@@ -106,7 +129,7 @@ func (x *index) drop(at *slot) bool {
 	} else {
 		s.m[at.key] = slices.Delete(variants, i, i+1)
 	}
-	x.objects.Add(-1)
+	x.count(at.object.Load(), -1)
 	return true
 }
 
@@ -117,7 +140,9 @@ func (x *index) dropKey(key httpcache.Key) []*slot {
 	defer s.mu.Unlock()
 	slots := s.m[key]
 	delete(s.m, key)
-	x.objects.Add(-int64(len(slots)))
+	for _, each := range slots {
+		x.count(each.object.Load(), -1)
+	}
 	return slots
 }
 

@@ -79,9 +79,11 @@ func (t *Tier) Use(o *cachestore.Object) { t.policy.Get(policyID(o)) }
 func (t *Tier) Put(o *cachestore.Object) bool {
 	t.change.Lock()
 	defer t.change.Unlock()
-	if t.closed {
-		return false
-	}
+	return !t.closed && t.put(o)
+}
+
+// put is Put for those who hold the lock.
+func (t *Tier) put(o *cachestore.Object) bool {
 	at, replaced, surplus := t.index.put(o)
 	if replaced != nil {
 		t.replaced.Add(1)
@@ -108,16 +110,25 @@ func (t *Tier) Put(o *cachestore.Object) bool {
 func (t *Tier) Replace(old, o *cachestore.Object) bool {
 	t.change.Lock()
 	defer t.change.Unlock()
-	if t.closed || old.Variant() != o.Variant() {
+	if t.closed {
 		return false
 	}
+	if old == nil {
+		return !t.index.has(o) && t.put(o)
+	}
+	if old.Variant() != o.Variant() {
+		return false
+	}
+	// With an empty queue the policy learns the new cost for certain, and cannot have
+	// the slot leave before it does.
+	t.policy.Wait()
 	at := t.index.replace(old, o)
 	if at == nil {
 		return false
 	}
 	t.replaced.Add(1)
 	old.Drop()
-	t.policy.Set(at.id, at, o.CostBytes()) // if its queue is full the old cost stands
+	t.policy.Set(at.id, at, o.CostBytes())
 	return true
 }
 
@@ -193,6 +204,7 @@ func (t *Tier) All() iter.Seq[*cachestore.Object] { return t.index.all }
 func (t *Tier) Stats() cachestore.Stats {
 	return cachestore.Stats{
 		Objects:  t.index.objects.Load(),
+		Partial:  t.index.partial.Load(),
 		Evicted:  t.evicted.Load(),
 		Replaced: t.replaced.Load(),
 	}

@@ -2,6 +2,7 @@ package testorigin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -30,15 +31,28 @@ type Answer struct {
 	Chunked  bool  // no Content-Length
 	Length   int64 // a Content-Length that is not true; 0 = the true one
 	NoRanges bool  // Range is ignored
-	Early    bool  // 103 Early Hints before the head
 	NoDate   bool  // no Date
 	HangUp   bool  // Connection: close
 	Stubborn bool  // conditions are ignored: 200 where 304 would do
+
+	// Interim responses, at once: Delay comes after them. They have no field of the
+	// final one's.
+	Interim []int    // their statuses, 100 to 199 but 101
+	Early   bool     // 103 Early Hints behind those
+	Links   []string // Link of every 103; none = DefaultLink
+
+	Only206 bool  // 206 with the first Part bytes to GET, also where no range is asked for
+	Part    int64 // 0 = half of the body, rounded up
+
+	Digest string // "good", "bad": Repr-Digest (RFC 9530) of the body, of another; "" = none
 
 	// Handler answers in place of all the above, after counting, recording and
 	// holding.
 	Handler http.HandlerFunc
 }
+
+// DefaultLink is the Link of a 103 that is told no other.
+const DefaultLink = "</style.css>; rel=preload; as=style"
 
 // header makes the fields.
 func (a *Answer) header() http.Header {
@@ -86,8 +100,18 @@ func ParseAnswer(query url.Values) (a Answer, known bool, err error) {
 	a.HangUp = p.flag("close")
 	a.NoRanges = p.has("ranges") && !p.flag("ranges")
 	a.Stubborn = p.has("conditional") && !p.flag("conditional")
+	a.Only206 = p.flag("only206")
+	a.Part = p.number("part")
+	a.Digest = p.text("digest")
 	p.abort(&a)
+	p.interim(&a)
 	p.fields(&a)
+	if a.Digest != "" && a.Digest != digestGood && a.Digest != digestBad {
+		p.keep(errors.New("digest is neither good nor bad"))
+	}
+	if a.Part < 0 {
+		p.keep(errors.New("part is negative"))
+	}
 	if a.Size < 0 {
 		p.keep(errors.New("size is negative"))
 	}
@@ -156,6 +180,22 @@ func (p *parser) abort(a *Answer) {
 		a.Abort, a.AbortAt = true, -1
 	default:
 		a.Abort, a.AbortAt = true, p.number("abort")
+	}
+}
+
+func (p *parser) interim(a *Answer) {
+	if p.has("link") {
+		a.Links = p.values["link"]
+	}
+	if !p.has("interim") {
+		return
+	}
+	for _, text := range p.values["interim"] {
+		status, err := strconv.Atoi(text)
+		if err != nil || status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
+			p.keep(fmt.Errorf("interim %q is no status of an interim response", text))
+		}
+		a.Interim = append(a.Interim, status)
 	}
 }
 

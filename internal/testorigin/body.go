@@ -2,6 +2,7 @@ package testorigin
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
@@ -64,6 +65,23 @@ func SumOf(r io.Reader) (sum string, size int64, err error) {
 	h := sha256.New()
 	size, err = io.Copy(h, r)
 	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// The values of Answer.Digest.
+const (
+	digestGood = "good"
+	digestBad  = "bad"
+)
+
+// reprDigest is the value of Repr-Digest (RFC 9530 §3) for a body, or where good is
+// false for that body and one byte more.
+func reprDigest(body io.Reader, good bool) string {
+	h := sha256.New()
+	io.Copy(h, body) // neither can fail
+	if !good {
+		h.Write([]byte{0})
+	}
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(h.Sum(nil)) + ":"
 }
 
 // Seed is the seed of answers that name none: made of path and entity tag, so that

@@ -31,6 +31,13 @@ func (a *Answer) partOf(r *http.Request, h http.Header, size int64) part {
 	if !a.Stubborn && unmodified(r.Header, h) {
 		return part{status: http.StatusNotModified}
 	}
+	if a.Only206 && r.Method == http.MethodGet && size > 0 {
+		n := min(a.Part, size)
+		if n == 0 {
+			n = (size + 1) / 2
+		}
+		return partial(h, 0, n, size)
+	}
 	if a.NoRanges || r.Method == http.MethodHead {
 		return whole
 	}
@@ -47,6 +54,10 @@ func (a *Answer) partOf(r *http.Request, h http.Header, size int64) part {
 		h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 		return part{status: http.StatusRequestedRangeNotSatisfiable}
 	}
+	return partial(h, from, to, size)
+}
+
+func partial(h http.Header, from, to, size int64) part {
 	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, size))
 	return part{status: http.StatusPartialContent, from: from, to: to}
 }
@@ -73,7 +84,8 @@ func unmodified(request, answer http.Header) bool {
 
 func weak(tag string) string { return strings.TrimPrefix(tag, "W/") }
 
-// mayRange is RFC 9110 §13.1.5.
+// mayRange is RFC 9110 §13.1.5. A date need not be older than the answer to be
+// strong: this origin knows that nothing changed twice in a second (§8.8.2.2).
 func mayRange(condition string, answer http.Header) bool {
 	switch {
 	case condition == "":
@@ -81,7 +93,12 @@ func mayRange(condition string, answer http.Header) bool {
 	case strings.HasSuffix(condition, `"`):
 		return condition == answer.Get("ETag") && !strings.HasPrefix(condition, "W/")
 	}
-	return condition == answer.Get("Last-Modified")
+	asked, err := http.ParseTime(condition)
+	if err != nil {
+		return false
+	}
+	modified, err := http.ParseTime(answer.Get("Last-Modified"))
+	return err == nil && modified.Equal(asked)
 }
 
 // byteRange reads a single byte range; ok is false for what is to be ignored, and

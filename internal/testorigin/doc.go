@@ -43,8 +43,11 @@
 //	chunked=1          no Content-Length        ranges=0    no answer to Range
 //	abort=N            hang up after N bytes of the body; abort=head: before the head
 //	reset=1            hanging up is a reset    close=1     Connection: close
-//	early=1            103 Early Hints first    length=N    a Content-Length that is not true
-//	conditional=0      no 304
+//	early=1            103 Early Hints at once, before the delay, with Link: </style.css>; rel=preload; as=style
+//	link=VALUE         that Link, repeatable    interim=102 another 1xx at once, repeatable, ahead of early=1
+//	length=N           a Content-Length that is not true
+//	conditional=0      no 304                   only206=1   206 to every GET, with the first half of the body
+//	part=N             not half, but N bytes    digest=good Repr-Digest of the body by SHA-256; digest=bad: of another
 //
 // Conditional requests (If-None-Match, If-Modified-Since) are answered with 304 where
 // the answer has a validator, single ranges with 206 or 416, If-Range included.

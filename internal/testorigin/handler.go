@@ -90,6 +90,7 @@ func (o *Origin) answer(w http.ResponseWriter, r *http.Request, a *Answer) {
 		a.Handler(w, r)
 		return
 	}
+	a.sendInterim(w)
 	if !pause(r.Context(), a.Delay) || a.Abort && a.AbortAt < 0 {
 		hangUp(w, a.Reset)
 	}
@@ -102,13 +103,13 @@ func (o *Origin) answer(w http.ResponseWriter, r *http.Request, a *Answer) {
 	if a.HangUp {
 		w.Header().Set("Connection", "close")
 	}
-	if a.Early {
-		w.WriteHeader(http.StatusEarlyHints)
-	}
 	size, open := a.body(r.URL.Path)
 	p := a.partOf(r, w.Header(), size)
 	if p.status == http.StatusNotModified {
 		o.countNotModified(r.URL.Path)
+	}
+	if a.Digest != "" && p.status != http.StatusNotModified {
+		w.Header().Set("Repr-Digest", reprDigest(open(0, size), a.Digest == digestGood))
 	}
 	if w.Header().Get("Content-Type") == "" && p.hasBody() {
 		w.Header().Set("Content-Type", a.contentType())
@@ -131,6 +132,25 @@ func (o *Origin) answer(w http.ResponseWriter, r *http.Request, a *Answer) {
 	if a.Abort || a.Length > 0 { // a length that is not true ends with the connection
 		http.NewResponseController(w).Flush()
 		hangUp(w, a.Reset)
+	}
+}
+
+// sendInterim sends the interim responses. net/http sends with each what w.Header
+// holds, which is nothing of the final response's yet.
+func (a *Answer) sendInterim(w http.ResponseWriter) {
+	statuses := a.Interim
+	if a.Early {
+		statuses = append(slices.Clone(statuses), http.StatusEarlyHints)
+	}
+	for _, status := range statuses {
+		if status == http.StatusEarlyHints {
+			w.Header()["Link"] = []string{DefaultLink}
+			if len(a.Links) > 0 {
+				w.Header()["Link"] = a.Links
+			}
+		}
+		w.WriteHeader(status)
+		w.Header().Del("Link")
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"strings"
 	"testing"
@@ -90,6 +92,24 @@ func TestByURL(t *testing.T) {
 		{path: "/size/1000?etag=v1&ranges=0", request: []string{"Range: bytes=1-2"}, status: 200, body: string(v1)},
 		{path: "/size/1000?etag=v1", request: []string{"Range: bytes=1-2", `If-Range: "v1"`}, status: 206, body: string(v1[1:3])},
 		{path: "/size/1000?etag=v1", request: []string{"Range: bytes=1-2", `If-Range: "v0"`}, status: 200, body: string(v1)},
+		{path: "/size/1000?etag=v1", request: []string{"Range: bytes=998-"}, status: 206, fields: map[string]string{"Content-Range": "bytes 998-999/1000"}, body: string(v1[998:])},
+		{path: "/size/1000?etag=v1", request: []string{"Range: bytes=-2000"}, status: 206, fields: map[string]string{"Content-Range": "bytes 0-999/1000"}, body: string(v1)},
+		{path: "/size/1000?etag=v1", request: []string{"Range: bytes=-0"}, status: 416, fields: map[string]string{"Content-Range": "bytes */1000"}},
+		{path: "/size/1000?etag=W/%22v1%22&seed=7", request: []string{"Range: bytes=1-2", `If-Range: W/"v1"`}, status: 200, body: string(testorigin.Body(7, 1000))},
+		{path: "/size/1000?seed=7&lm=100", request: []string{"Range: bytes=1-2", "If-Range: Thu, 01 Jan 1970 00:01:40 GMT"}, status: 206, body: string(testorigin.Body(7, 3)[1:])},
+		{path: "/size/10?seed=7&lm=100", request: []string{"Range: bytes=1-2", "If-Range: Thu, 01 Jan 1970 00:01:41 GMT"}, status: 200, body: string(testorigin.Body(7, 10))},
+		{path: "/size/10?seed=7&lm=never", request: []string{"Range: bytes=1-2", "If-Range: never"}, status: 200, body: string(testorigin.Body(7, 10))},
+		{path: "/x?body=hello&only206=1", status: 206, fields: map[string]string{"Content-Range": "bytes 0-2/5", "Content-Length": "3"}, body: "hel"},
+		{path: "/x?body=hello&only206=1&part=2", request: []string{"Range: bytes=3-4"}, status: 206, fields: map[string]string{"Content-Range": "bytes 0-1/5"}, body: "he"},
+		{path: "/x?body=hello&only206=1&part=9", status: 206, fields: map[string]string{"Content-Range": "bytes 0-4/5"}, body: "hello"},
+		{path: "/x?only206=1", status: 200},
+		{path: "/x?part=-1", status: 400, body: "testorigin: part is negative\n"},
+		{path: "/x?body=hello&digest=good", status: 200, body: "hello", fields: map[string]string{"Repr-Digest": "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"}},
+		{path: "/x?body=hello&digest=good", request: []string{"Range: bytes=1-2"}, status: 206, body: "el", fields: map[string]string{"Repr-Digest": "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"}},
+		{path: "/x?body=hello&digest=bad", status: 200, body: "hello", fields: map[string]string{"Repr-Digest": "sha-256=:867+YpZakZA2EPDiPMimnVuHzqbSjnVImw0soC7XmTw=:"}},
+		{path: "/x?etag=v1&digest=good", request: []string{`If-None-Match: "v1"`}, status: 304, fields: map[string]string{"Repr-Digest": ""}},
+		{path: "/x?digest=x", status: 400, body: "testorigin: digest is neither good nor bad\n"},
+		{path: "/x?interim=101", status: 400, body: "testorigin: interim \"101\" is no status of an interim response\n"},
 		{path: "/size/1000?chunked=1&etag=v1", status: 200, fields: map[string]string{"Content-Length": ""}, body: string(v1)},
 		{path: "/size/1000?etag=v1&abort=400", status: 200, body: string(v1[:400]), broken: true},
 		{path: "/size/1000?etag=v1&abort=400&chunked=1", status: 200, body: string(v1[:400]), broken: true},
@@ -99,7 +119,7 @@ func TestByURL(t *testing.T) {
 		{path: "/x?delay=1m&body=b", status: 200, body: "b", after: time.Minute},
 		{path: "/size/1000?etag=v1&rate=100", status: 200, body: string(v1), after: 9900 * time.Millisecond}, // the last chunk ends it
 		{path: "/size/1000?etag=v1&chunk=250&gap=1s", status: 200, body: string(v1), after: 3 * time.Second},
-		{path: "/x?early=1&body=b", status: 200, body: "b"},
+		{path: "/x?early=1&link=a&interim=102&body=b", status: 200, body: "b", fields: map[string]string{"Link": ""}},
 		{path: "/echo/x?q=1", request: []string{"B: 2", "A: 1", "User-Agent: t"}, status: 200, body: "GET /echo/x?q=1 HTTP/1.1\nHost: origin.test\nA: 1\nB: 2\nUser-Agent: t\n\n"},
 		{path: "/sum", status: 200, body: testorigin.Sum(0, 0) + " 0 <nil>\n"},
 		{path: "/_nonsense", status: 404, body: "testorigin: unknown /_nonsense\n"},
@@ -128,6 +148,40 @@ func TestByURL(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// TestInterim: what comes before the head, in which order, with which Link, and that
+// it does not wait for the head.
+func TestInterim(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		path string
+		want []string // status, Link lines, time
+	}{
+		{"/x?delay=1s", nil},
+		{"/x?early=1&delay=1s", []string{"103 [</style.css>; rel=preload; as=style] 0s"}},
+		{"/x?early=1&link=%3Ca%3E&link=%3Cb%3E&delay=1s", []string{"103 [<a> <b>] 0s"}},
+		{"/x?early=1&interim=102&interim=199&h=Link:final", []string{"102 [] 0s", "199 [] 0s", "103 [</style.css>; rel=preload; as=style] 0s"}},
+		{"/x?interim=103&interim=103&link=%3Ca%3E", []string{"103 [<a>] 0s", "103 [<a>] 0s"}},
+	} {
+		bubble(t, func(t *testing.T, _ *testorigin.Origin, c *http.Client) {
+			var got []string
+			start := time.Now()
+			trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+				got = append(got, fmt.Sprint(status, " ", h["Link"], " ", time.Since(start)))
+				return nil
+			}}
+			req, _ := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", "http://origin.test"+tc.path, nil)
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatalf("%s: %v", tc.path, err)
+			}
+			resp.Body.Close()
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s: interim responses (-want +got):\n%s", tc.path, diff)
+			}
 		})
 	}
 }
@@ -297,7 +351,7 @@ func TestBodyIsTheSameInParts(t *testing.T) {
 }
 
 func FuzzParseAnswer(f *testing.F) {
-	for _, seed := range []string{"", "status=404&cc=no-store", "abort=head&reset=1", "delay=1s&rate=5&chunk=1", "etag=W/%22x%22&lm=0&date=-", "h=a:b&h=c", "size=-1&length=x"} {
+	for _, seed := range []string{"", "status=404&cc=no-store", "abort=head&reset=1", "delay=1s&rate=5&chunk=1", "etag=W/%22x%22&lm=0&date=-", "h=a:b&h=c", "size=-1&length=x", "interim=102&interim=x&link=a&early=1", "only206=1&part=3&digest=bad"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
