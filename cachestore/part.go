@@ -19,12 +19,6 @@ const (
 	maxMarks = 64
 )
 
-// sameRepresentation tells whether parts of a and b may be combined (RFC 9111 §3.4).
-func sameRepresentation(a, b *httpcache.Stored) bool {
-	validator := a.StrongValidator()
-	return validator != "" && validator == b.StrongValidator()
-}
-
 func (f *Fill) beginPart(with Beginning) {
 	length, o := with.Part.Length(), f.object
 	f.body = newBody(f.store.budget, &f.store.counts, length)
@@ -50,9 +44,10 @@ func (f *Fill) beginPart(with Beginning) {
 	slices.SortFunc(o.row, byOffset)
 }
 
-// shares tells whether o is of the representation that f brings a part of.
+// shares tells whether o is of the representation that f brings a part of, so that
+// the two may be combined (RFC 9111 §3.4).
 func (f *Fill) shares(o *Object) bool {
-	if o == nil || !sameRepresentation(f.object.stored, o.stored) {
+	if o == nil || !f.object.stored.SameRepresentation(o.stored) {
 		return false
 	}
 	size, known := o.Size()

@@ -156,7 +156,7 @@ func matchKey() *key {
 	glob := func() *key { return &key{item: &key{kind: kindGlob}, filled: true, mostItems: maxMatches} }
 	return &key{
 		name: "match", isRequired: true, example: "{path: /static/*}",
-		doc: "Which requests the rule applies to: everything that is named must match, and of a list any item.",
+		doc: "Which requests the rule applies to: everything that is named must match, of a list any item, of a block every name.",
 		keys: []*key{
 			{
 				name: "path", item: &key{kind: kindPathGlob}, example: "/static/*", filled: true, mostItems: maxMatches,

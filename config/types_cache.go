@@ -59,8 +59,8 @@ type Rule struct {
 	Response             FieldRules // on the way to the client, after those of the site
 }
 
-// Match says which requests a rule applies to: each list that is not empty must hold something that fits. At least one list
-// is not empty. In globs "*" stands for any characters, "/" among them, and nothing else has a meaning.
+// Match says which requests a rule applies to: each list that is not empty must hold something that fits; of Named items with
+// values, each name must. At least one list is not empty. In globs "*" stands for any characters, "/" among them, and nothing else has a meaning.
 type Match struct {
 	Path        []string // globs of the normalised path, each beginning with "/" or "*"
 	Host        []string // globs in lower case

@@ -34,6 +34,8 @@ const (
 	TroubleError     Trouble = 1 << iota // no connection, or an answer that is none
 	TroubleTimeout                       // no answer in time
 	TroubleStatus5xx                     // an answer with a status of 500 to 599
+
+	TroubleNone Trouble = 1 << 7 // none of them, as a set that is not empty
 )
 
 // Rules are a site's policy. The zero value obeys the origin's fields alone.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -109,9 +110,12 @@ func differences(old, next *config.Node) []string {
 	if old.Log != next.Log {
 		changed = append(changed, "log")
 	}
-	before := make(map[string]string)
+	if !slices.Equal(old.Geo.Databases, next.Geo.Databases) {
+		changed = append(changed, "geo")
+	}
+	before := make(map[string]*config.Site)
 	for _, site := range old.Sites {
-		before[site.Name] = describe(site)
+		before[site.Name] = site
 	}
 	for _, site := range next.Sites {
 		was, known := before[site.Name]
@@ -119,7 +123,7 @@ func differences(old, next *config.Node) []string {
 		switch {
 		case !known:
 			changed = append(changed, "site "+site.Name+" added")
-		case was != describe(site):
+		case !reflect.DeepEqual(was, site):
 			changed = append(changed, "site "+site.Name)
 		}
 	}
@@ -129,9 +133,6 @@ func differences(old, next *config.Node) []string {
 	slices.Sort(changed)
 	return changed
 }
-
-// describe is a text that differs where sites differ.
-func describe(site *config.Site) string { return fmt.Sprintf("%+v", *site) }
 
 // errorLines is an error as the operator should read it, one problem a line or
 // block.

@@ -9,7 +9,7 @@ import (
 	"perigee/config"
 	"perigee/edge"
 	"perigee/edge/listener"
-	"perigee/httpcache"
+	"perigee/geo"
 	"perigee/origin"
 )
 
@@ -43,8 +43,11 @@ func (n *node) prepare(conf *config.Node) (*served, error) {
 		}
 		sites = append(sites, edgeSite(site, pool))
 	}
-	next.sites = edge.NewSites(sites).Trusting(conf.Listen.TrustedProxies)
-	var err error
+	places, err := geo.OpenCountries(conf.Geo.Databases)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("geo.databases: %w", err))
+	}
+	next.sites = edge.NewSites(sites).Trusting(conf.Listen.TrustedProxies).Locating(places.Country)
 	if len(conf.Listen.HTTPS) > 0 {
 		if next.certs, err = n.certificates(conf, now()); err != nil {
 			faults = append(faults, err)
@@ -85,22 +88,11 @@ var hostModes = map[config.HostMode]origin.HostMode{
 	config.HostName:     origin.HostName,
 }
 
-var setCookies = map[config.SetCookie]httpcache.SetCookie{
-	config.SetCookiePass:  httpcache.SetCookiePass,
-	config.SetCookieStrip: httpcache.SetCookieStrip,
-	config.SetCookieStore: httpcache.SetCookieStore,
-}
-
 // edgeSite says a site in the edge's words.
 func edgeSite(site *config.Site, pool *origin.Pool) *edge.Site {
 	return &edge.Site{
 		Name: site.Name, Aliases: site.Aliases, Origin: pool,
-		Rules: &httpcache.Rules{
-			DefaultTTL: site.Cache.DefaultTTL, TTLByStatus: site.Cache.TTLByStatus,
-			HonourRequest: site.Cache.RequestDirectives == config.DirectivesHonour,
-			SetCookie:     setCookies[site.Cache.SetCookie],
-			StaleIfError:  site.Cache.StaleIfError,
-		},
+		Rules: cacheRules(&site.Cache), Key: keySpec(&site.Cache.Key), RuleSet: ruleSet(site.Cache.Rules),
 		KeyByHost:       site.Origin.Host == config.HostClient,
 		MaxObjectBytes:  site.Cache.MaxObjectSize,
 		ClearOnly:       site.TLS.Mode == config.TLSOff,

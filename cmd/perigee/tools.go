@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"perigee/config"
+	"perigee/geo"
 )
 
 // version is the release that this source is of.
@@ -101,7 +102,7 @@ the configuration is valid, 3 if not.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf, err := config.Load(file, os.LookupEnv)
 			if err == nil {
-				err = checkCertificates(conf)
+				err = errors.Join(checkCertificates(conf), checkPlaces(conf))
 			}
 			if asJSON {
 				return validateJSON(cmd.OutOrStdout(), file, err)
@@ -122,6 +123,14 @@ the configuration is valid, 3 if not.`,
 func checkCertificates(conf *config.Node) error {
 	_, err := (&node{}).certificates(conf, now())
 	return err
+}
+
+// checkPlaces opens the databases of places as a start would.
+func checkPlaces(conf *config.Node) error {
+	if _, err := geo.OpenCountries(conf.Geo.Databases); err != nil {
+		return fmt.Errorf("geo.databases: %w", err)
+	}
+	return nil
 }
 
 func countSites(conf *config.Node) string {

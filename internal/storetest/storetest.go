@@ -20,15 +20,26 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // of request and response.
 func Stored(t testing.TB, vary ...string) *httpcache.Stored {
 	t.Helper()
+	return Tagged(t, "", 0, vary...)
+}
+
+// Tagged is Stored with an entity tag, quotes included, of a response that came the
+// given time after the first.
+func Tagged(t testing.TB, etag string, after time.Duration, vary ...string) *httpcache.Stored {
+	t.Helper()
 	r, _ := http.NewRequest("GET", "http://a.test/x", nil)
-	h := http.Header{"Cache-Control": {"max-age=3600"}, "Date": {epoch.Format(http.TimeFormat)}}
+	came := epoch.Add(after)
+	h := http.Header{"Cache-Control": {"max-age=3600"}, "Date": {came.Format(http.TimeFormat)}}
+	if etag != "" {
+		h.Set("ETag", etag)
+	}
 	for _, each := range vary {
 		name, value, _ := strings.Cut(each, ": ")
 		r.Header.Add(name, value)
 		h.Add("Vary", name)
 	}
 	s, refusal := httpcache.NewStored(&httpcache.Rules{}, httpcache.NewRequest(r), httpcache.Response{
-		Status: 200, Header: h, ContentLength: -1, RequestTime: epoch, ResponseTime: epoch,
+		Status: 200, Header: h, ContentLength: -1, RequestTime: came, ResponseTime: came,
 	})
 	if refusal != 0 {
 		t.Fatalf("the test's response is refused: %v", refusal)
