@@ -22,7 +22,7 @@ import (
 const (
 	// maxEncoders is how many encoders there may be, at work and at rest. Each takes at
 	// most encoderBytes.
-	maxEncoders = 16
+	maxEncoders = 12
 	// encodersPerProcessor bounds them on a small machine: more would only wait for a
 	// turn.
 	encodersPerProcessor = 4

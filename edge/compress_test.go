@@ -396,3 +396,27 @@ func TestNewVersionIsCodedAnew(t *testing.T) {
 		r.hits("/p", 2)
 	})
 }
+
+// A part is never coded. Joined with the others it is a whole like any other.
+func TestPartsAreNotCoded(t *testing.T) {
+	compressing(t, func(t *testing.T, r *rig) {
+		text := prose(5000)
+		r.page("/p", text)
+		for _, part := range []string{"0-999", "2000-2999"} {
+			a := r.get("/p", "Accept-Encoding: br", "Range: bytes="+part)
+			if a.StatusCode != 206 || a.Header.Get("Content-Encoding") != "" || !strings.Contains(text, a.body) || len(a.body) != 1000 {
+				t.Fatalf("the bytes %s: %d, %d bytes", part, a.StatusCode, len(a.body))
+			}
+			synctest.Wait()
+			if n := r.objects(); n != 1 {
+				t.Errorf("%d objects are stored, want the parts in one", n)
+			}
+		}
+		for range 3 {
+			if a := r.get("/p", "Accept-Encoding: br"); a.decoded(t) != text || a.StatusCode != 200 {
+				t.Errorf("the whole: %d, %d bytes", a.StatusCode, len(a.body))
+			}
+			synctest.Wait()
+		}
+	})
+}
