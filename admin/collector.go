@@ -15,7 +15,8 @@ type reading struct {
 type collector struct {
 	options *Options
 
-	objects, bytes, limitBytes    reading
+	objects, partial              reading
+	bytes, limitBytes             reading
 	evictions, filling, fills     reading
 	detached                      reading
 	connections, clients, running reading
@@ -34,6 +35,7 @@ func newCollector(o *Options) *collector {
 	return &collector{
 		options:    o,
 		objects:    gauge("perigee_cache_objects", "Stored responses that a look-up can find.", "tier"),
+		partial:    gauge("perigee_cache_partial_objects", "Of the stored responses, those of which a part is missing.", "tier"),
 		bytes:      gauge("perigee_cache_bytes", "Bytes reserved of the budget: bodies, metadata, fills, what readers still hold.", "tier"),
 		limitBytes: gauge("perigee_cache_limit_bytes", "The budget.", "tier"),
 		evictions:  counter("perigee_cache_evictions_total", "Stored responses that left: capacity, a newer response, by name.", "tier", "reason"),
@@ -61,7 +63,7 @@ func newCollector(o *Options) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, each := range []reading{
-		c.objects, c.bytes, c.limitBytes, c.evictions, c.filling, c.fills, c.detached,
+		c.objects, c.partial, c.bytes, c.limitBytes, c.evictions, c.filling, c.fills, c.detached,
 		c.connections, c.clients, c.running, c.accepted, c.refused, c.acceptErrs, c.handshakes, c.floods, c.malformed,
 		c.logDropped, c.panics, c.build,
 	} {
@@ -104,6 +106,8 @@ func (c *collector) collectStore(send func(reading, float64, ...string)) {
 	send(c.fills, float64(s.Refused), tier, "refused")
 	send(c.fills, float64(s.TooLarge), tier, "too_large")
 	send(c.fills, float64(s.Failed), tier, "failed")
+	send(c.fills, float64(s.Corrupt), tier, "corrupt")
+	send(c.partial, float64(s.Partial), tier)
 	send(c.detached, float64(s.Detached), tier)
 }
 

@@ -25,7 +25,7 @@ func wholeServer(t *testing.T) *Server {
 		Store: func() cachestore.Stats {
 			return cachestore.Stats{
 				LimitBytes: 100, UsedBytes: 50, Objects: 5, Fills: 2, Windows: 1, Stored: 9, Refused: 3,
-				TooLarge: 4, Evicted: 6, Replaced: 7, Removed: 8, Failed: 10, Detached: 11,
+				TooLarge: 4, Evicted: 6, Replaced: 7, Removed: 8, Failed: 10, Detached: 11, Corrupt: 24, Partial: 2,
 			}
 		},
 		Listener: func() listener.Stats {
@@ -109,6 +109,7 @@ perigee_cache_filling{state="passing",tier="ram"} 1
 perigee_cache_filling{state="storing",tier="ram"} 2
 # HELP perigee_cache_fills_total Responses that arrived, by what became of them.
 # TYPE perigee_cache_fills_total counter
+perigee_cache_fills_total{result="corrupt",tier="ram"} 24
 perigee_cache_fills_total{result="failed",tier="ram"} 10
 perigee_cache_fills_total{result="refused",tier="ram"} 3
 perigee_cache_fills_total{result="stored",tier="ram"} 9
@@ -119,6 +120,9 @@ perigee_cache_limit_bytes{tier="ram"} 100
 # HELP perigee_cache_objects Stored responses that a look-up can find.
 # TYPE perigee_cache_objects gauge
 perigee_cache_objects{tier="ram"} 5
+# HELP perigee_cache_partial_objects Of the stored responses, those of which a part is missing.
+# TYPE perigee_cache_partial_objects gauge
+perigee_cache_partial_objects{tier="ram"} 2
 # HELP perigee_cache_readers_detached_total Readers let go because they held up a response that is only passed on.
 # TYPE perigee_cache_readers_detached_total counter
 perigee_cache_readers_detached_total{tier="ram"} 11

@@ -273,7 +273,7 @@ func TestStats(t *testing.T) {
 		Store: func() cachestore.Stats {
 			return cachestore.Stats{
 				LimitBytes: 1, UsedBytes: 2, Objects: 3, Fills: 4, Windows: 5, Stored: 6, Refused: 7,
-				TooLarge: 8, Evicted: 9, Replaced: 10, Removed: 11, Failed: 12, Detached: 13,
+				TooLarge: 8, Evicted: 9, Replaced: 10, Removed: 11, Failed: 12, Detached: 13, Corrupt: 16, Partial: 17,
 			}
 		},
 		Listener: func() listener.Stats {
@@ -295,7 +295,7 @@ func TestStats(t *testing.T) {
 		"version": "v1.2.3", "access_log_dropped": 14.0, "panics": 15.0,
 		"store": map[string]any{
 			"limit_bytes": 1.0, "used_bytes": 2.0, "objects": 3.0, "fills": 4.0, "windows": 5.0, "stored": 6.0, "refused": 7.0,
-			"too_large": 8.0, "evicted": 9.0, "replaced": 10.0, "removed": 11.0, "failed": 12.0, "detached": 13.0,
+			"too_large": 8.0, "evicted": 9.0, "replaced": 10.0, "removed": 11.0, "failed": 12.0, "detached": 13.0, "corrupt": 16.0, "partial": 17.0,
 		},
 		"connections": map[string]any{
 			"open": 1.0, "hijacked": 2.0, "clients": 3.0, "requests": 4.0, "accepted": 5.0, "accept_errors": 6.0, "handshakes": 7.0,

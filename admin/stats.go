@@ -31,6 +31,8 @@ type storeStats struct {
 	Removed    int64 `json:"removed"`
 	Failed     int64 `json:"failed"`
 	Detached   int64 `json:"detached"`
+	Corrupt    int64 `json:"corrupt"`
+	Partial    int64 `json:"partial"`
 }
 
 type connectionStats struct {
@@ -50,6 +52,7 @@ func newStoreStats(s cachestore.Stats) *storeStats {
 		LimitBytes: s.LimitBytes, UsedBytes: s.UsedBytes, Objects: s.Objects, Fills: s.Fills, Windows: s.Windows,
 		Stored: s.Stored, Refused: s.Refused, TooLarge: s.TooLarge, Evicted: s.Evicted,
 		Replaced: s.Replaced, Removed: s.Removed, Failed: s.Failed, Detached: s.Detached,
+		Corrupt: s.Corrupt, Partial: s.Partial,
 	}
 }
 

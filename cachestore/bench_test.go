@@ -24,6 +24,16 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkReadParts is the same for an object that came in 64 parts.
+func BenchmarkReadParts(b *testing.B) {
+	r := newRig(b, 64<<20)
+	whole, meta := storetest.Content(1, 64<<10), storetest.Tagged(b, `"a"`, 0)
+	for first := int64(0); first < 64<<10; first += 1 << 10 {
+		r.putPart(meta, whole, first, first+1<<10-1)
+	}
+	benchRead(b, r.found())
+}
+
 func benchRead(b *testing.B, o *cachestore.Object) {
 	reader := new(cachestore.Reader)
 	b.ReportAllocs()

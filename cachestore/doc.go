@@ -11,5 +11,11 @@
 // it until a tier shows it or refuses it. And trouble here is a miss, never an
 // error of the request.
 //
+// A body is a sparse row of extents (RFC 9111 §3.3-3.4): each part of a
+// representation that came is a body of its own, and an object refers to those that
+// it knows of. Objects are never changed; a further part makes a new object, which
+// shares the bytes of the one before, and takes its place in the tier. Only what has
+// a strong validator is united, and only with what the tier has at that moment.
+//
 // Start reading at [Store.Begin], then [Fill.Copy] and [Reader.Next].
 package cachestore

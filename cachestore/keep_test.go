@@ -3,6 +3,7 @@ package cachestore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -218,5 +219,33 @@ func TestFreshenParts(t *testing.T) {
 	checkRead(t, alone, whole, 0, 250)
 	if err := f.Copy(context.Background(), bytes.NewReader(whole[250:])); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Of an object some of whose bytes have been let go nothing is held, neither by who
+// opens it nor by who freshens it.
+func TestPartsHalfGone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 16<<20)
+	defer r.close()
+	whole, meta := storetest.Content(1, 300), storetest.Tagged(t, `"a"`, 0)
+	r.putPart(meta, whole, 0, 99)
+	f := r.beginPart(meta, whole, 200, 299, r.found()) // holds 0-99
+	r.putPart(meta, whole, 100, 199)
+	o := r.found()
+	r.store.Remove(storetest.Key(1))
+	if _, err := o.Open(0, 200); !errors.Is(err, cachestore.ErrGone) {
+		t.Errorf("Open of what is half gone: %v, want ErrGone", err)
+	}
+	checkRead(t, o, whole, 0, 100)
+	r.store.FreshenAt(o, meta, 1)
+	if got := r.get(1); len(got) != 0 {
+		t.Errorf("freshening brought %d objects back", len(got))
+	}
+	if err := f.Copy(context.Background(), bytes.NewReader(whole[200:])); err != nil {
+		t.Fatal(err)
+	}
+	if used := r.budget.Used() - r.fixed; used != 0 {
+		t.Errorf("%d bytes are reserved for nothing", used)
 	}
 }

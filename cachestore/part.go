@@ -82,7 +82,7 @@ func (f *Fill) keepPart() bool {
 	for range uniteTries {
 		there := s.atHome(f.object)
 		row := f.rowBeside(there)
-		if row == nil || f.removed.Load() {
+		if row == nil {
 			return false
 		}
 		o := f.united(there, row)

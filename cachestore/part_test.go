@@ -182,6 +182,7 @@ func TestPartBeside(t *testing.T) {
 		{"a whole older one", &there{`"a"`, 0, size, nil}, `"b"`, spans(10, 19), 2, 0},
 		{"a newer part of another", &there{`"a"`, 2 * time.Hour, size, spans(50, 59)}, `"b"`, spans(50, 59), 1, 1},
 		{"an older part of another", &there{`"a"`, 0, size, spans(50, 59)}, `"b"`, spans(10, 19), 2, 0},
+		{"a part of another that came at once", &there{`"a"`, time.Hour, size, spans(50, 59)}, `"b"`, spans(10, 19), 2, 0},
 		{"a part of another size", &there{`"b"`, 0, size + 1, spans(50, 59)}, `"b"`, spans(10, 19), 2, 0},
 		{"an older part, none with a validator", &there{"", 0, size, spans(50, 59)}, "", spans(10, 19), 2, 0},
 		{"an older part, both with a weak one", &there{`W/"b"`, 0, size, spans(50, 59)}, `W/"b"`, spans(10, 19), 2, 0},
