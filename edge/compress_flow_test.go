@@ -342,32 +342,48 @@ func TestBrokenEncoder(t *testing.T) {
 	})
 }
 
-// An encoder takes no more memory than encoderBytes says.
+// heldBy is what an encoder of a kind holds when it has coded text.
+func heldBy(t *testing.T, k kind, text string) int64 {
+	t.Helper()
+	one, err := newCoder(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := &codedBody{
+		ctx: t.Context(), from: &relayedSource{Reader: strings.NewReader(text), buf: new([relayBytes]byte)}, coder: one,
+		turns: make(chan struct{}, 1),
+	}
+	if _, err := io.Copy(io.Discard, body); err != nil {
+		t.Fatal(err)
+	}
+	live := func() int64 {
+		runtime.GC()
+		runtime.GC() // the first one leaves what is in pools
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	with := live()
+	runtime.KeepAlive(one)
+	body.coder, one = nil, nil
+	without := live()
+	runtime.KeepAlive(text)
+	return with - without
+}
+
+// An encoder takes no more memory than encoderBytes says. Garbage of other tests may go
+// between two looks at the heap, hence the least of several.
 func TestEncoderMemory(t *testing.T) {
 	text := prose(4 << 20)
 	for c := Brotli; c < codings; c++ {
 		for e := range efforts {
-			one, err := newCoder(kind{c, e})
-			if err != nil {
-				t.Fatal(err)
+			held := heldBy(t, kind{c, e}, text)
+			for tries := 0; held > encoderBytes && tries < 5; tries++ {
+				held = min(held, heldBy(t, kind{c, e}, text))
 			}
-			measured := func() int64 {
-				runtime.GC()
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				return int64(m.HeapAlloc)
+			if held > encoderBytes || held <= 0 {
+				t.Errorf("an encoder of %s, effort %d, holds %d KiB, want some and at most %d", c, e, held>>10, encoderBytes>>10)
 			}
-			body := &codedBody{ctx: t.Context(), from: &relayedSource{Reader: strings.NewReader(text), buf: new([relayBytes]byte)}, coder: one, turns: make(chan struct{}, 1)}
-			if _, err := io.Copy(io.Discard, body); err != nil {
-				t.Fatal(err)
-			}
-			with := measured()
-			runtime.KeepAlive(one)
-			body.coder, one = nil, nil
-			if bytes := with - measured(); bytes > encoderBytes || bytes <= 0 {
-				t.Errorf("an encoder of %s, effort %d, holds %d KiB, want some and at most %d", c, e, bytes>>10, encoderBytes>>10)
-			}
-			runtime.KeepAlive(text)
 		}
 	}
 }
