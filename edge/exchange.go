@@ -37,10 +37,11 @@ type exchange struct {
 
 	objects   [4]*cachestore.Object // room for what the store has under key
 	reader    cachestore.Reader
-	anchor    *anchor   // that waits for this exchange to begin reading
-	interim   *interim  // passes interim responses on while the upstream is asked
-	hinted    bool      // the client has had an interim response
-	values    [3]string // room for the values of fields of ours
+	anchor    *anchor             // that waits for this exchange to begin reading
+	interim   *interim            // passes interim responses on while the upstream is asked
+	hinted    bool                // the client has had an interim response
+	values    [valuePlaces]string // room for the values of fields of ours
+	agreed    negotiated
 	limits    *Limits
 	body      *content   // of the request, nil for none
 	handedOn  bool       // body belongs to the connection to the upstream

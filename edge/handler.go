@@ -66,6 +66,7 @@ type Handler struct {
 	generations   atomic.Int64      // of the rules in searches
 	invalidations *invalidations
 	complaints    complaints
+	coders        coders
 	refreshes     chan struct{}   // a place for each background refresh
 	background    sync.WaitGroup  // fills and refreshes
 	life          context.Context // ends when Close gives up waiting for them
@@ -92,6 +93,7 @@ func New(o Options) *Handler {
 	if h.recorder == nil {
 		h.recorder = Recorders(nil)
 	}
+	h.coders.start()
 	h.life, h.endLife = context.WithCancel(context.Background())
 	h.sites.Store(NewSites(nil))
 	h.limits.Store(&o.Limits)

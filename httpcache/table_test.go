@@ -98,6 +98,7 @@ func TestTables(t *testing.T) {
 		"targeted": runLaw, "surrogate": runLaw, "rules": runLaw, "deception": runLaw, "partial": runLaw, "head": runLaw,
 		"groups": runLaw, "language": runLaw, "reckoning": runLaw, "post": runLaw, "status": runLaw,
 		"proxystatus": runProxyStatus, "parts": runParts, "multipart": runMultipart, "refresh": runRefresh,
+		"accept": runAccept,
 	}
 	rows := readTables(t)
 	if len(rows) < 900 {
