@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,6 +83,7 @@ var interimBounds = []struct {
 	name  string
 	heads int
 	field string // of each, its value
+	lines int    // of each, how often it has that field; 0 = once
 	pause time.Duration
 	deaf  bool // nobody asked to be told
 
@@ -95,6 +97,7 @@ var interimBounds = []struct {
 	{name: "much", heads: 2, field: strings.Repeat("x", 100<<10), told: 2},
 	{name: "too much", heads: 3, field: strings.Repeat("x", 100<<10), told: 2, kind: origin.ErrMalformed},
 	{name: "a value that is none", heads: 1, field: "a\x01b", kind: origin.ErrMalformed},
+	{name: "too many fields", heads: 2, lines: 1025, kind: origin.ErrHeaderSize},
 	{name: "without end", heads: 60, pause: time.Second, told: 8, kind: origin.ErrTimeout, after: 30 * time.Second},
 	{name: "nobody listens", heads: 100, deaf: true},
 }
@@ -127,7 +130,7 @@ func TestInterimBounds(t *testing.T) {
 				n := memnet.New()
 				defer raw(n, func(c net.Conn, _ *bufio.Reader, _ *http.Request) {
 					for range tc.heads {
-						fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\nA: %s\r\n\r\n", tc.field)
+						io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n"+strings.Repeat("A: "+tc.field+"\r\n", max(tc.lines, 1))+"\r\n")
 						time.Sleep(tc.pause)
 					}
 					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -145,7 +148,8 @@ func TestInterimBounds(t *testing.T) {
 				defer l.Close()
 				go serveFrames(l, certificate, func(f *http2.Framer, s uint32) {
 					for range tc.heads {
-						writeHead(f, s, false, ":status", "103", "a", tc.field)
+						fields := slices.Repeat([]string{"a", tc.field}, max(tc.lines, 1))
+						writeHead(f, s, false, append([]string{":status", "103"}, fields...)...)
 						time.Sleep(tc.pause)
 					}
 					writeHead(f, s, true, ":status", "200")
