@@ -16,6 +16,7 @@ type reply struct {
 	result Result
 	status httpcache.CacheStatus
 	age    time.Duration
+	direct bool        // made or validated by the origin for this very request
 	own    http.Header // fields for this client only
 }
 
@@ -114,7 +115,10 @@ func (x *exchange) head(fields http.Header, re reply) {
 	h := x.w.Header()
 	copyFields(h, fields)
 	copyFields(h, re.own)
-	h[httpcache.AgeField] = x.value(valueAge, ageValue(re.age))
+	if !re.direct {
+		// Age says that a response was not made for this request (RFC 9111 §5.1).
+		h[httpcache.AgeField] = x.value(valueAge, ageValue(re.age))
+	}
 	x.markResponse(h, re.result, re.status)
 	x.markVaries(h)
 }
