@@ -79,7 +79,10 @@ func TestPartsAreStoredAndCombined(t *testing.T) {
 	tests := map[string][]step{
 		"smaller ranges": {
 			{"bytes=0-999", 0, 999, "bytes=0-999"},
-			{"bytes=10-19", 10, 19, ""}, {"bytes=0-0", 0, 0, ""}, {"bytes=999-999", 999, 999, ""}, {"bytes=0-999", 0, 999, ""},
+			{"bytes=10-19", 10, 19, ""},
+			{"bytes=0-0", 0, 0, ""},
+			{"bytes=999-999", 999, 999, ""},
+			{"bytes=0-999", 0, 999, ""},
 		},
 		"overlapping": {
 			{"bytes=0-99", 0, 99, "bytes=0-99"},
@@ -116,7 +119,8 @@ func TestPartsAreStoredAndCombined(t *testing.T) {
 		},
 		"an open end": {
 			{"bytes=9000-", 9000, end, "bytes=9000-"},
-			{"bytes=9500-9599", 9500, 9599, ""}, {"bytes=-1000", 9000, end, ""},
+			{"bytes=9500-9599", 9500, 9599, ""},
+			{"bytes=-1000", 9000, end, ""},
 			{"bytes=8990-", 8990, end, "bytes=8990-8999"},
 		},
 		"beyond the end": {
@@ -126,7 +130,9 @@ func TestPartsAreStoredAndCombined(t *testing.T) {
 		"the whole after its beginning": {
 			{"bytes=0-4999", 0, 4999, "bytes=0-4999"},
 			{"", 0, end, fmt.Sprintf("bytes=5000-%d", end)},
-			{"", 0, end, ""}, {"bytes=-1", end, end, ""}, {"bytes=4990-5010", 4990, 5010, ""},
+			{"", 0, end, ""},
+			{"bytes=-1", end, end, ""},
+			{"bytes=4990-5010", 4990, 5010, ""},
 		},
 		"the whole after its end": {
 			{"bytes=-5000", 5000, end, "bytes=-5000"},
@@ -140,7 +146,8 @@ func TestPartsAreStoredAndCombined(t *testing.T) {
 		},
 		"all of it as a range": {
 			{"bytes=0-", 0, end, "bytes=0-"},
-			{"", 0, end, ""}, {"bytes=5-6", 5, 6, ""},
+			{"", 0, end, ""},
+			{"bytes=5-6", 5, 6, ""},
 		},
 	}
 	for name, steps := range tests {
