@@ -265,6 +265,7 @@ func (e *errand) forwardHeader() http.Header {
 		}
 	}
 	h[httpcache.CDNLoopField] = httpcache.AppendCDNLoop(h[httpcache.CDNLoopField], loopID, e.h.node)
+	h[httpcache.SurrogateField] = []string{httpcache.SurrogateCapability}
 	addVia(h, e.proto)
 	return h
 }
