@@ -164,6 +164,9 @@ var dateShapes = regexp.MustCompile(`^([A-Za-z]{3}, \d\d [A-Za-z]{3} \d{4} \d\d:
 // when reads a date. judged is false for the two-digit years and leap seconds
 // whose meaning other tests hold.
 func when(text string) (t time.Time, valid, judged bool) {
+	if upper := strings.ToUpper(text); strings.HasSuffix(upper, " GMT") {
+		text = text[:len(text)-3] + "GMT" // RFC 9111 §4.2: in any case
+	}
 	if strings.Contains(text, ":60") || strings.Count(text, "-") == 2 {
 		return t, false, false
 	}
