@@ -16,6 +16,8 @@ func (l *law) siteRule(t *testing.T, name, value string) bool {
 	switch name {
 	case "ttl":
 		l.rules.TTL, l.rules.HasTTL = duration(t, value), true
+	case "ttl-of-errors":
+		l.rules.TTLOfErrors = true
 	case "negative":
 		l.rules.NegativeTTL = duration(t, value)
 	case "armor":

@@ -323,7 +323,7 @@ func (c *trial) lifetime(directives []saying, targeted bool, date time.Time) (le
 }
 
 func (c *trial) uncapped(directives []saying, targeted bool, date time.Time) (length time.Duration, explicit, judged bool) {
-	if c.rules.HasTTL {
+	if c.rules.HasTTL && c.resp.Status < 400 {
 		return c.rules.TTL, true, true
 	}
 	if length, ok := seconds(directives, "s-maxage"); ok {
