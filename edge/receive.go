@@ -22,6 +22,11 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 		Status: response.Status, Header: response.Header, ContentLength: response.ContentLength,
 		RequestTime: response.RequestTime, ResponseTime: response.ResponseTime, Early: e.hints,
 	}
+	if e.policy.live && blockingPlaylist(e.target.Query) {
+		// The upstream held the request until there was something new: that time is no
+		// age of the answer, which would else be too old for all who waited for it.
+		meta.RequestTime = meta.ResponseTime
+	}
 	switch {
 	case e.validate && response.Status == http.StatusNotModified:
 		return e.confirm(land, response, meta)
