@@ -128,8 +128,8 @@ func (x *exchange) alone(e *errand) bool {
 	if x.policy.live && blockingPlaylist(x.target.Query) {
 		return false
 	}
-	until, ok := x.h.unshareable.get(x.key)
-	return ok && x.now.Before(until)
+	last, ok := x.h.unshareable.get(x.key)
+	return ok && x.now.Before(last.until)
 }
 
 // blockingPlaylist tells whether a request waits at the upstream for a segment to
