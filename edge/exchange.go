@@ -110,7 +110,7 @@ func (x *exchange) admit() *failure {
 	x.limits = limits
 	x.believe(sites)
 	if ceiling := overloadCeiling * int64(limits.Requests); ceiling > 0 && x.h.inFlight.Load() > ceiling {
-		return &failure{status: http.StatusServiceUnavailable, reason: "overloaded", text: overloadText, retryAfter: "1"}
+		return &failure{status: http.StatusServiceUnavailable, reason: overloadReason, text: overloadText, retryAfter: "1"}
 	}
 	if limits.TargetBytes > 0 && len(x.r.RequestURI) > limits.TargetBytes {
 		return &failure{status: http.StatusRequestURITooLong, reason: "target-too-long", text: "The request target is longer than this server takes."}
