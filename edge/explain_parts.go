@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -250,34 +249,4 @@ func few(list []string) []string {
 		return list
 	}
 	return append(list[:maxExplainedList:maxExplainedList], "… and "+strconv.Itoa(len(list)-maxExplainedList)+" more")
-}
-
-// span is a duration as people write it: the two largest of its units.
-func span(d time.Duration) string {
-	if d < 0 {
-		return "-" + span(-d)
-	}
-	if d < time.Second {
-		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
-	}
-	if d < time.Minute && d%time.Second != 0 {
-		return strconv.FormatFloat(d.Truncate(100*time.Millisecond).Seconds(), 'f', -1, 64) + "s"
-	}
-	text, left := "", 2
-	for _, unit := range [...]struct {
-		of   time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		n := d / unit.of
-		if n == 0 && text == "" {
-			continue
-		}
-		if d -= n * unit.of; n > 0 {
-			text += strconv.FormatInt(int64(n), 10) + unit.name
-		}
-		if left--; left == 0 {
-			break
-		}
-	}
-	return text
 }

@@ -20,8 +20,8 @@ type foreseer struct {
 	r    *rig
 	next http.RoundTripper
 
-	mu  sync.Mutex // guards n
-	n   int
+	mu sync.Mutex // guards n
+	n  int
 }
 
 // foresee makes the rig's client explain everything that it asks.
@@ -110,5 +110,7 @@ func TestExplainForeseesBehaviour(t *testing.T) {
 	}
 }
 
-var _ = bytes.MinRead
-var _ netip.Addr
+var (
+	_ = bytes.MinRead
+	_ netip.Addr
+)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"perigee/httpcache"
 )
@@ -32,7 +31,7 @@ func (x *explainer) summary() string {
 	return x.fetchWords()
 }
 
-func (x *explainer) age() string { return span(time.Duration(*x.Decision.Age)) }
+func (x *explainer) age() string { return x.Decision.Age.String() }
 
 func (x *explainer) servedWords() string {
 	if x.Decision.Status == 0 {
@@ -53,10 +52,10 @@ func (x *explainer) staleWords() string {
 		return "A stale response is served: this server has more requests in hand than it takes."
 	}
 	return fmt.Sprintf("The stored response is served, stale for %s%s, and the origin is asked in the background: %s.",
-		span(-time.Duration(*x.Decision.TTL)), x.statusWords(), x.reasonWords())
+		-*x.Decision.TTL, x.statusWords(), x.reasonWords())
 }
 
-func (x *explainer) ttl() string { return span(time.Duration(*x.Decision.TTL)) }
+func (x *explainer) ttl() string { return x.Decision.TTL.String() }
 
 // statusWords tells of an answer that is not the stored response itself.
 func (x *explainer) statusWords() string {

@@ -241,4 +241,35 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// String is the duration as people write it: the two largest of its units.
+func (s Seconds) String() string {
+	d := time.Duration(s)
+	if d < 0 {
+		return "-" + (-s).String()
+	}
+	if d < time.Second {
+		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+	}
+	if d < time.Minute && d%time.Second != 0 {
+		return strconv.FormatFloat(d.Truncate(100*time.Millisecond).Seconds(), 'f', -1, 64) + "s"
+	}
+	text, left := "", 2
+	for _, unit := range [...]struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		n := d / unit.of
+		if n == 0 && text == "" {
+			continue
+		}
+		if d -= n * unit.of; n > 0 {
+			text += strconv.FormatInt(int64(n), 10) + unit.name
+		}
+		if left--; left == 0 {
+			break
+		}
+	}
+	return text
+}
+
 func seconds(d time.Duration) *Seconds { s := Seconds(d); return &s }
