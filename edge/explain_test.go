@@ -1,9 +1,7 @@
 package edge
 
 import (
-	"bytes"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -28,6 +26,7 @@ type foreseer struct {
 func (r *rig) foresee(t *testing.T) *foreseer {
 	f := &foreseer{t: t, r: r, next: r.client.Transport}
 	r.client.Transport = f
+	r.t.Cleanup(func() { f.next.(*http.Transport).CloseIdleConnections() })
 	return f
 }
 
@@ -90,11 +89,8 @@ func (f *foreseer) compare(e *Explanation, response *http.Response) {
 // Every story of testdata/behaviour, each of its requests explained before it is sent:
 // the explanation says what then happens, and changes nothing of it.
 func TestExplainForeseesBehaviour(t *testing.T) {
-	pending := make(map[string]string)
 	cases := loadBehaviours(t)
-	for id, reason := range loadPending(t, cases) {
-		pending[id] = reason
-	}
+	pending := loadPending(t, cases)
 	for _, c := range cases {
 		t.Run(c.id, func(t *testing.T) {
 			inBubble(t, c.rules, func(t *testing.T, r *rig) {
@@ -109,8 +105,3 @@ func TestExplainForeseesBehaviour(t *testing.T) {
 		})
 	}
 }
-
-var (
-	_ = bytes.MinRead
-	_ netip.Addr
-)
