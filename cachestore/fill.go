@@ -251,6 +251,8 @@ func (f *Fill) end(err error) {
 	case err != nil:
 		s.counts.failed.Add(1)
 	case f.removed.Load() || f.corrupt:
+	case s.gone(f.object):
+		s.counts.removed.Add(1)
 	case f.object.body == nil:
 		kept = f.keepPart()
 	default:

@@ -41,7 +41,8 @@ func (f *Fill) beginPart(with Beginning) {
 			o.row = append(o.row, e)
 		}
 	}
-	slices.SortFunc(o.row, byOffset)
+	// The part stays before an equal one that others fetch: that may fail them.
+	slices.SortStableFunc(o.row, byOffset)
 }
 
 // shares tells whether o is of the representation that f brings a part of, so that
@@ -102,13 +103,18 @@ func (f *Fill) keepPart() bool {
 	return false
 }
 
-// atHome is what the tier has under o's key and variant, nil for nothing.
+// atHome is what the tier has under o's key and variant that is valid, nil for
+// nothing.
 func (s *Store) atHome(o *Object) *Object {
 	var room [4]*Object
 	for _, each := range s.home.Get(o.key, room[:0]) {
-		if each.Variant() == o.Variant() {
+		if each.Variant() != o.Variant() {
+			continue
+		}
+		if !s.gone(each) {
 			return each
 		}
+		s.discard(each)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Store struct {
 	budget   *Budget
 	home     Tier
 	maxBytes int64
+	guard    Guard // nil = everything is valid
 	fills    filling
 	windows  atomic.Int64
 	// representations is how many names of whole bodies were given.
@@ -44,9 +45,14 @@ func New(o Options) *Store {
 }
 
 // Get appends every variant stored under key to buf and returns it, those that are
-// still arriving first. It allocates nothing but what buf needs to grow.
+// still arriving first. What is not valid any more it leaves out. It allocates nothing but what buf needs to grow.
 func (s *Store) Get(key httpcache.Key, buf []*Object) []*Object {
-	return s.home.Get(key, s.fills.get(key, buf))
+	from := len(buf)
+	buf = s.home.Get(key, s.fills.get(key, buf))
+	if s.guard == nil || len(buf) == from {
+		return buf
+	}
+	return s.valid(buf, from)
 }
 
 // Use tells that o answers a request.

@@ -29,6 +29,8 @@ type Tier interface {
 	// nil stands for nothing of o's key and variant. What o costs may differ from what
 	// old did. Ownership is as with Put.
 	Replace(old, o *Object) bool
+	// Discard forgets o, if it is there, and tells whether it was.
+	Discard(o *Object) bool
 	// Remove forgets every variant under key and returns how many there were.
 	Remove(key httpcache.Key) int
 	// All yields every object, in no order. Those that come or go meanwhile may or

@@ -119,7 +119,8 @@ func rulesKey() *key {
 			matchKey(),
 			{
 				name: "ttl", kind: kindDuration, example: "30d",
-				doc: "The lifetime, whatever the response says of it. It makes nothing storable that is not: see `override`.",
+				doc: "The lifetime, whatever the response says of it. It makes nothing storable that is not: see `override`. Errors (status " +
+					"400 and above) have it only where the rule's `match` names their `status`.",
 			},
 			{
 				name: "stale_while_revalidate", kind: kindDuration, example: "30s",

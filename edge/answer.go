@@ -16,6 +16,7 @@ type reply struct {
 	result Result
 	status httpcache.CacheStatus
 	age    time.Duration
+	direct bool        // made or validated by the origin for this very request
 	own    http.Header // fields for this client only
 }
 
@@ -27,6 +28,7 @@ func (x *exchange) answer(o *cachestore.Object, re reply) {
 		x.record.Collapsed = true
 	}
 	stored := o.Stored()
+	x.negotiate(o)
 	x.final = x.answerPolicy(stored.Status(), stored.Header())
 	if x.req.Method() == http.MethodPost {
 		x.answerWhole(o, re) // conditions and ranges are for GET
@@ -35,6 +37,7 @@ func (x *exchange) answer(o *cachestore.Object, re reply) {
 	switch httpcache.Evaluate(&x.req, stored) {
 	case httpcache.NotModified:
 		x.head(httpcache.NotModifiedHeader(stored), re)
+		x.markNotModified(x.w.Header())
 		x.writeHead(http.StatusNotModified)
 	case httpcache.PreconditionFailed:
 		x.head(nil, re)
@@ -48,6 +51,9 @@ func (x *exchange) answer(o *cachestore.Object, re reply) {
 
 // answerWhole sends the whole stored response.
 func (x *exchange) answerWhole(o *cachestore.Object, re reply) {
+	if x.answerCoded(o, re) {
+		return
+	}
 	stored := o.Stored()
 	x.hint(stored.Early())
 	x.head(stored.Header(), re)
@@ -109,8 +115,12 @@ func (x *exchange) head(fields http.Header, re reply) {
 	h := x.w.Header()
 	copyFields(h, fields)
 	copyFields(h, re.own)
-	h[httpcache.AgeField] = x.value(valueAge, ageValue(re.age))
+	if !re.direct {
+		// Age says that a response was not made for this request (RFC 9111 §5.1).
+		h[httpcache.AgeField] = x.value(valueAge, ageValue(re.age))
+	}
 	x.markResponse(h, re.result, re.status)
+	x.markVaries(h)
 }
 
 // markResponse puts the fields that we add to every response into h.

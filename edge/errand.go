@@ -124,7 +124,7 @@ func (e *errand) stored() []*cachestore.Object {
 	if e.key != e.plainKey {
 		objects = e.h.store.Get(e.plainKey, objects)
 	}
-	return e.h.invalidations.valid(objects)
+	return objects
 }
 
 // rulesFor is the site's say about a response.
@@ -265,6 +265,7 @@ func (e *errand) forwardHeader() http.Header {
 		}
 	}
 	h[httpcache.CDNLoopField] = httpcache.AppendCDNLoop(h[httpcache.CDNLoopField], loopID, e.h.node)
+	h[httpcache.SurrogateField] = []string{httpcache.SurrogateCapability}
 	addVia(h, e.proto)
 	return h
 }

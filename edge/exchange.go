@@ -37,10 +37,11 @@ type exchange struct {
 
 	objects   [4]*cachestore.Object // room for what the store has under key
 	reader    cachestore.Reader
-	anchor    *anchor   // that waits for this exchange to begin reading
-	interim   *interim  // passes interim responses on while the upstream is asked
-	hinted    bool      // the client has had an interim response
-	values    [3]string // room for the values of fields of ours
+	anchor    *anchor             // that waits for this exchange to begin reading
+	interim   *interim            // passes interim responses on while the upstream is asked
+	hinted    bool                // the client has had an interim response
+	values    [valuePlaces]string // room for the values of fields of ours
+	agreed    negotiated
 	limits    *Limits
 	body      *content   // of the request, nil for none
 	handedOn  bool       // body belongs to the connection to the upstream
@@ -235,14 +236,13 @@ func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.De
 	return nil, httpcache.Decide(x.policy.rules, &x.req, nil, now)
 }
 
-// stored appends every response to buf that is stored under the request's names and
-// was not invalidated since.
+// stored appends every response to buf that is stored under the request's names.
 func (x *exchange) stored(buf []*cachestore.Object) []*cachestore.Object {
 	objects := x.h.store.Get(x.key, buf)
 	if x.key != x.plainKey {
 		objects = x.h.store.Get(x.plainKey, objects)
 	}
-	return x.h.invalidations.valid(objects)
+	return objects
 }
 
 // rulesFor is the site's say about a stored response.

@@ -173,6 +173,7 @@ func (x *exchange) deliver(e *errand, land *landing, mine bool) {
 		re := x.replyFor(e, land)
 		if mine {
 			re.own = land.withheld
+			re.direct = !land.found && !land.fallback && land.object.Stored().Reckoning().AgeValue == 0
 		}
 		x.answer(land.object, re)
 	case land.trouble != nil:

@@ -81,6 +81,8 @@ const (
 	valueCacheStatus = iota
 	valueAge
 	valueLength
+	valueETag
+	valuePlaces
 )
 
 // value is a field's one value, in room that the exchange has for it.

@@ -66,6 +66,7 @@ type Handler struct {
 	generations   atomic.Int64     // of the rules in searches
 	invalidations *invalidations
 	complaints    complaints
+	coders        coders
 	refreshes     chan struct{}   // a place for each background refresh
 	background    sync.WaitGroup  // fills and refreshes
 	life          context.Context // ends when Close gives up waiting for them
@@ -85,12 +86,14 @@ func New(o Options) *Handler {
 		h.panics.Add(1)
 		h.log.Error("a fetch ended in a panic; please report it", "panic", fault.Value, "stack", string(fault.Stack))
 	}
+	h.store.Watch(h.invalidations)
 	if h.name == "" {
 		h.name = "perigee"
 	}
 	if h.recorder == nil {
 		h.recorder = Recorders(nil)
 	}
+	h.coders.start()
 	h.life, h.endLife = context.WithCancel(context.Background())
 	h.sites.Store(NewSites(nil))
 	h.limits.Store(&o.Limits)

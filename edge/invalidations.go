@@ -59,13 +59,10 @@ func (v *invalidations) slot(name httpcache.Key) *atomic.Int64 {
 	return &v.slots[binary.LittleEndian.Uint64(name[8:])%invalidationSlots]
 }
 
-// valid takes the objects out that were invalidated since they were fetched.
-func (v *invalidations) valid(objects []*cachestore.Object) []*cachestore.Object {
-	kept := objects[:0]
-	for _, o := range objects {
-		if !v.since(o.Born(), o.Marks()) {
-			kept = append(kept, o)
-		}
+// Verdict implements [cachestore.Guard].
+func (v *invalidations) Verdict(o *cachestore.Object) cachestore.Verdict {
+	if v.since(o.Born(), o.Marks()) {
+		return cachestore.Gone
 	}
-	return kept
+	return cachestore.Valid
 }

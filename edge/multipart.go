@@ -19,31 +19,43 @@ func (x *exchange) answerRanges(o *cachestore.Object, re reply, ranges []httpcac
 	h["Accept-Ranges"] = acceptBytes
 	h[httpcache.ContentTypeField] = []string{parts.ContentType()}
 	h[httpcache.ContentLengthField] = x.value(valueLength, itoa(parts.Length()))
-	reader, err := o.Open(ranges[0].First, ranges[0].Length())
+	readers, err := openAll(o, ranges)
+	defer func() {
+		for _, each := range readers {
+			each.Close()
+		}
+	}()
 	if err != nil {
 		x.refetchGone()
 		return
 	}
-	defer func() { reader.Close() }()
 	x.weigh()
 	x.record.Tier = tierOf(o)
 	x.writeHead(http.StatusPartialContent)
-	for i, each := range ranges {
-		if i > 0 {
-			reader.Close()
-			if err := o.OpenInto(reader, each.First, each.Length()); err != nil {
-				x.cut(err)
-				return
-			}
-		}
-		if err := x.sendPart(parts.Head(i), reader); err != nil {
+	for i, each := range readers {
+		if err := x.sendPart(parts.Head(i), each); err != nil {
 			x.cut(err)
 			return
 		}
+		each.Close()
 	}
 	if err := x.send(parts.Tail()); err != nil {
 		x.cut(err)
 	}
+}
+
+// openAll opens every range before the first byte goes out: the bytes of one may
+// leave the store while another is sent.
+func openAll(o *cachestore.Object, ranges []httpcache.ByteRange) ([]*cachestore.Reader, error) {
+	readers := make([]*cachestore.Reader, 0, len(ranges))
+	for _, each := range ranges {
+		reader, err := o.Open(each.First, each.Length())
+		if err != nil {
+			return readers, err
+		}
+		readers = append(readers, reader)
+	}
+	return readers, nil
 }
 
 func (x *exchange) sendPart(head []byte, reader *cachestore.Reader) error {

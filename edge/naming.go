@@ -33,11 +33,8 @@ type learned struct {
 
 // name finds the names of a target whose query is whole.
 func (x *exchange) name(target httpcache.Target) {
-	x.naming = x.h.names(target, x.policy.key)
 	x.facets = x.policy.key.facets(x.r.Header, x.country())
-	if len(x.facets) > 0 {
-		x.rename(x.h.searchRule(x.target))
-	}
+	x.set(x.h, target, x.policy.key)
 }
 
 // country is where the client is, as far as the key wants to know.
@@ -49,23 +46,28 @@ func (x *exchange) country() string {
 }
 
 // names finds the names of a target that has no facets.
-func (h *Handler) names(target httpcache.Target, key *KeySpec) naming {
-	n := naming{target: target, query: target.Query}
-	n.target.Query = key.Query.Reduce(target.Query)
-	n.rename(h.searchRule(n.target))
+func (h *Handler) names(target httpcache.Target, key *KeySpec) (n naming) {
+	n.set(h, target, key)
 	return n
+}
+
+// set finds the names of a target whose query is whole; the facets are there.
+func (n *naming) set(h *Handler, target httpcache.Target, key *KeySpec) {
+	n.target, n.query = target, target.Query
+	n.target.Query = key.Query.Reduce(target.Query)
+	n.mark = n.target.Key()
+	n.rename(h.searchRule(n.target))
 }
 
 // rename makes the keys anew, under a learned rule or none.
 func (n *naming) rename(rule *learned) {
-	plain := n.target
-	n.mark = plain.Key()
-	n.plainKey = n.mark
-	if plain.Facets = facetText(n.facets, ""); plain.Facets != "" {
-		n.plainKey = plain.Key()
+	n.plainKey, n.class = n.mark, n.mark
+	if len(n.facets) > 0 {
+		faceted := n.target
+		faceted.Facets = facetText(n.facets, "")
+		n.plainKey = faceted.Key()
 	}
-	n.key, n.class = n.plainKey, n.mark
-	if rule == nil {
+	if n.key = n.plainKey; rule == nil {
 		return
 	}
 	generation := "search " + strconv.FormatInt(rule.generation, 36)

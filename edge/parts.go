@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"maps"
 	"net/http"
 
 	"perigee/cachestore"
@@ -79,6 +80,18 @@ func (e *errand) setPart(h http.Header) {
 	if e.base != nil {
 		h[httpcache.IfRangeField] = []string{e.base.Stored().StrongValidator()}
 	}
+}
+
+// sharedRequest is the request without the client's If-Range, which is never sent for
+// others. Our own is, but what its 206 may leave out the base has.
+func (e *errand) sharedRequest() *httpcache.Request {
+	if len(e.client.Header[httpcache.IfRangeField]) == 0 {
+		return e.req
+	}
+	shared := *e.client
+	shared.Header = maps.Clone(e.client.Header)
+	delete(shared.Header, httpcache.IfRangeField)
+	return httpcache.NewRequest(&shared)
 }
 
 // joinBase says where in the representation the bytes of a 206 belong, and which

@@ -134,7 +134,7 @@ func (p *policies) make(matched uint64) *policy {
 func (p *policy) add(rule *Rule) {
 	r := p.rules
 	if rule.TTL != nil {
-		r.TTL, r.HasTTL = *rule.TTL, true
+		r.TTL, r.HasTTL, r.TTLOfErrors = *rule.TTL, true, len(rule.Match.Status) > 0
 	}
 	assign(&r.StaleWhileRevalidate, rule.StaleWhileRevalidate)
 	assign(&r.StaleIfError, rule.StaleIfError)

@@ -43,6 +43,11 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 	case e.part != "" && response.Status == http.StatusRequestedRangeNotSatisfiable:
 		land.private, land.reason = response, "range-not-satisfiable"
 		return e.answers(response)
+	case e.part != "" && response.Status >= 400 && !speaksOfAll(response.Status):
+		// It may be the range that the upstream does not like: who asks for another, or
+		// for none, must not get this.
+		land.private, land.reason = response, "range-sent"
+		return e.answers(response)
 	}
 	return e.judge(land, response, meta, life)
 }
@@ -50,14 +55,17 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 // answers tells whether a response answers the client's request as it is: the part
 // that was missing from what is held, or its absence, does not.
 func (e *errand) answers(response *origin.Response) bool {
-	return e.base == nil ||
-		response.Status != http.StatusPartialContent && response.Status != http.StatusRequestedRangeNotSatisfiable
+	switch response.Status {
+	case http.StatusPartialContent, http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
+		return e.base == nil
+	}
+	return true
 }
 
 // judge stores the response if the law allows it.
 func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.Response, life context.Context) bool {
 	rules := e.policyFor(meta.Status, meta.Header).rules
-	stored, refusal := httpcache.NewStored(rules, e.req, meta)
+	stored, refusal := httpcache.NewStored(rules, e.sharedRequest(), meta)
 	if meta.Status == http.StatusPartialContent && e.part == "" {
 		refusal = httpcache.RefusedPartial // nobody asked for a part
 	}

@@ -66,6 +66,7 @@ type Record struct {
 
 	Cache     Result
 	Reason    string // name of the decision's reason, or of the refusal to store
+	Encoding  string // the content coding that was made here, "" for none
 	Tier      string // where the body came from: ram, fill, origin, "" for none
 	Key       httpcache.Key
 	Collapsed bool // waited for another request's fetch, or read from its fill

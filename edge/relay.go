@@ -33,14 +33,15 @@ func (x *exchange) relay(response *origin.Response, result Result, status httpca
 	h := x.w.Header()
 	copyFields(h, httpcache.ResponseHeader(response.Header))
 	x.markResponse(h, result, status)
-	if response.ContentLength >= 0 && h.Get("Content-Length") == "" && x.r.Method != http.MethodHead && bodyAllowed(response.Status) {
+	coder := x.codeRelay(response, result)
+	if coder == nil && response.ContentLength >= 0 && h.Get("Content-Length") == "" && x.r.Method != http.MethodHead && bodyAllowed(response.Status) {
 		h.Set("Content-Length", itoa(response.ContentLength))
 	}
 	x.writeHead(response.Status)
 	if x.r.Method == http.MethodHead || !bodyAllowed(response.Status) {
 		return
 	}
-	if err := x.copyBody(response.Body, response.ContentLength < 0); err != nil {
+	if err := x.copyRelayed(response, coder); err != nil {
 		x.cut(err)
 		return
 	}

@@ -15,7 +15,7 @@ type Rule struct {
 	Words string // the rule as the operator wrote it, for perigee explain
 	Match Match
 
-	TTL                  *time.Duration // the lifetime; nil = not changed, and so below
+	TTL                  *time.Duration // the lifetime, of errors only if Match names their status; nil = not changed, and so below
 	StaleWhileRevalidate *time.Duration
 	StaleIfError         *time.Duration
 	SetCookie            *httpcache.SetCookie

@@ -20,6 +20,8 @@ type Site struct {
 	KeyByHost bool
 	// MaxObjectBytes is the longest body to store; 0 = the store's own bound.
 	MaxObjectBytes int64
+	// Compress says which responses are compressed for clients; nil = none.
+	Compress *Compression
 	// ClearOnly refuses requests that come over TLS, on another site's certificate.
 	ClearOnly bool
 	// RedirectToHTTPS answers requests in clear with a redirect.

@@ -17,7 +17,7 @@ var untrusted = [...]string{
 	"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Cluster-Ip", "X-Cdn-Src-Ip", "Client-Ip", "True-Client-Ip",
 	"Cf-Connecting-Ip", "Cf-Ipcountry", "Fastly-Client-Ip", "Wl-Proxy-Client-Ip", "X-Proxyuser-Ip", "X-Azure-Clientip",
 	"X-Custom-Ip-Authorization", "X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Nginx-Proxy", "X-Proxy-Url",
-	"Proxy", "Proxy-Host", "X-Middleware-Subrequest", "X-Accel-Mapping", "X-Sendfile-Type",
+	"Surrogate-Capability", "Proxy", "Proxy-Host", "X-Middleware-Subrequest", "X-Accel-Mapping", "X-Sendfile-Type",
 }
 
 // unkeyed are fields that make some applications answer as if the request were

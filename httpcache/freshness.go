@@ -70,7 +70,7 @@ func newLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) 
 
 func anyLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) lifetime {
 	switch {
-	case rules.HasTTL:
+	case rules.HasTTL && (resp.Status < 400 || rules.TTLOfErrors):
 		return lifetime{min(max(0, rules.TTL), maxDuration), true, true, SourceRule}
 	case cc.sMaxAge.present():
 		return lifetime{cc.sMaxAge.duration(), true, true, cc.sourceOr(SourceSMaxage)}

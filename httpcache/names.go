@@ -24,6 +24,7 @@ const (
 	NoVarySearchField    = "No-Vary-Search"
 	ProxyStatusField     = "Proxy-Status"
 	RangeField           = "Range"
+	SurrogateField       = "Surrogate-Capability"
 	ReprDigestField      = "Repr-Digest"
 	VaryField            = "Vary"
 	ViaField             = "Via"

@@ -41,12 +41,15 @@ const (
 // Rules are a site's policy. The zero value obeys the origin's fields alone.
 // Rules are shared and must not be changed once in use.
 type Rules struct {
-	// TTL is the lifetime of each response, whatever its status, where HasTTL; it
-	// goes before every field and counts as explicit. It replaces the lifetime
+	// TTL is the lifetime of each response where HasTTL, of errors (400 and above)
+	// only with TTLOfErrors: a month for pages is not meant for the origin's bad
+	// moments. It goes before every field and counts as explicit. It replaces the lifetime
 	// only: what is stored at all, and what must be validated, the fields still
 	// say. Negative counts as 0.
 	TTL    time.Duration
 	HasTTL bool
+
+	TTLOfErrors bool
 	// OverridePrivate and OverrideNoStore do not obey private, in both its forms,
 	// and no-store of the origin.
 	OverridePrivate bool

@@ -12,8 +12,9 @@ import (
 type Stored struct {
 	status       int
 	header       http.Header
-	etag         string // "" where it is missing or malformed
-	lastModified string // "" where it is missing or malformed
+	unseen       http.Header // what governs and clients do not get; nil for nothing
+	etag         string      // "" where it is missing or malformed
+	lastModified string      // "" where it is missing or malformed
 	modified     time.Time
 	date         time.Time
 	responseTime time.Time

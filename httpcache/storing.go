@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -149,6 +150,14 @@ func (s *Stored) finish(rules *Rules, cc *responseDirectives, resp Response) {
 		// RFC 9110 §6.6.1: who receives a response without Date adds one.
 		s.header[DateField] = []string{s.date.Format(http.TimeFormat)}
 	}
+	for _, name := range [...]string{perigeeCacheControlField, surrogateControlField} {
+		if lines := resp.Header[name]; len(lines) > 0 {
+			if s.unseen == nil {
+				s.unseen = make(http.Header)
+			}
+			s.unseen[name] = slices.Clone(lines)
+		}
+	}
 	s.groups = parseGroups(resp.Header[cacheGroupsField])
 	s.sizeBytes = s.estimate()
 }
@@ -172,10 +181,12 @@ const (
 
 func (s *Stored) estimate() int64 {
 	size := storedBytes
-	for name, lines := range s.header {
-		size += fieldBytes + len(name)
-		for _, line := range lines {
-			size += stringHeadBytes + len(line)
+	for _, fields := range [...]http.Header{s.header, s.unseen} {
+		for name, lines := range fields {
+			size += fieldBytes + len(name)
+			for _, line := range lines {
+				size += stringHeadBytes + len(line)
+			}
 		}
 	}
 	for _, list := range [...][]string{s.vary, s.varyKeys, s.selecting, s.tags, s.groups, s.early} {

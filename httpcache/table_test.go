@@ -27,7 +27,7 @@ type row struct {
 
 var (
 	rowID      = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	rowSection = regexp.MustCompile(`^(RFC (3986|5861|8586|9110|9111|9112|9209|9211|9530|9651|9875)|draft-ietf-httpbis-no-vary-search) §\d+(\.\d+)*$`)
+	rowSection = regexp.MustCompile(`^(RFC (3986|4647|5861|8586|9110|9111|9112|9209|9211|9213|9530|9651|9875)|draft-ietf-httpbis-no-vary-search) §\d+(\.\d+)*$`)
 	rowDate    = regexp.MustCompile(`\{(850:|asc:)?([+-]\d+[a-z]+)\}`)
 )
 
@@ -95,11 +95,14 @@ func TestTables(t *testing.T) {
 		"range": runRange, "host": runHost, "path": runPath, "cachestatus": runCacheStatus,
 		"invalidate": runInvalidate, "encoding": runEncoding,
 		"glob": runGlob, "query": runQuery, "nosearch": runNoSearch, "digest": runDigest, "cdnloop": runCDNLoop,
+		"targeted": runLaw, "surrogate": runLaw, "rules": runLaw, "deception": runLaw, "partial": runLaw, "head": runLaw,
+		"groups": runLaw, "language": runLaw, "reckoning": runLaw, "post": runLaw, "status": runLaw,
 		"proxystatus": runProxyStatus, "parts": runParts, "multipart": runMultipart, "refresh": runRefresh,
+		"accept": runAccept,
 	}
 	rows := readTables(t)
-	if len(rows) < 280 {
-		t.Errorf("%d rows, want at least 280", len(rows))
+	if len(rows) < 900 {
+		t.Errorf("%d rows, want at least 900", len(rows))
 	}
 	seen := make(map[string]string)
 	for _, r := range rows {
@@ -131,6 +134,8 @@ type law struct {
 	first, then *http.Request
 	resp        Response
 	notModified *Response
+	part, head  *Response // what arrives later: a 206, an answer to HEAD
+	size        int64     // of the content in store; -1 unknown
 	at          time.Time
 	nothing     bool
 }
@@ -143,7 +148,7 @@ func newLaw(t *testing.T, given []string) *law {
 			Status: 200, Header: http.Header{}, ContentLength: -1,
 			RequestTime: origo, ResponseTime: origo,
 		},
-		at: origo,
+		at: origo, size: -1,
 	}
 	for _, item := range given {
 		if !l.set(t, item) {
@@ -153,8 +158,10 @@ func newLaw(t *testing.T, given []string) *law {
 	if l.then == nil {
 		l.then = l.first
 	}
-	if l.notModified != nil {
-		l.notModified.RequestTime, l.notModified.ResponseTime = l.at, l.at
+	for _, later := range []*Response{l.notModified, l.part, l.head} {
+		if later != nil {
+			later.RequestTime, later.ResponseTime = l.at, l.at
+		}
 	}
 	return l
 }
@@ -202,7 +209,7 @@ func (l *law) set(t *testing.T, item string) bool {
 	case "rule":
 		return l.rule(t, rest)
 	default:
-		return false
+		return l.setLater(t, word, rest)
 	}
 	return true
 }
@@ -233,7 +240,7 @@ func (l *law) rule(t *testing.T, text string) bool {
 		}[value]
 	default:
 		if !strings.HasPrefix(name, "status-") {
-			return false
+			return l.siteRule(t, name, value)
 		}
 		if l.rules.TTLByStatus == nil {
 			l.rules.TTLByStatus = make(map[int]time.Duration)
@@ -269,8 +276,8 @@ func (l *law) check(t *testing.T, s *Stored, why Refusal, want string) (got stri
 	case "refused":
 		return "refused " + why.String(), why != Storable && why.String() == rest
 	case "stored":
-		got = fmt.Sprintf("stored lifetime=%s age=%s etag=%s strong=%s vary=%s tags=%s", s.Lifetime(), s.Age(origo),
-			s.ETag(), s.StrongValidator(), strings.Join(s.Vary(), ","), strings.Join(s.Tags(), ","))
+		got = fmt.Sprintf("stored status=%d lifetime=%s source=%s age=%s etag=%s strong=%s vary=%s tags=%s", s.Status(), s.Lifetime(),
+			s.Reckoning().Source, s.Age(origo), s.ETag(), s.StrongValidator(), strings.Join(s.Vary(), ","), strings.Join(s.Tags(), ","))
 		return got, hasWords(got, rest)
 	case "freshened", "not-freshened":
 		fresh, ok := Freshen(&l.rules, s, *l.notModified)
@@ -295,6 +302,9 @@ func (l *law) check(t *testing.T, s *Stored, why Refusal, want string) (got stri
 	}
 	if h, item, ok := l.headerOf(s, want); ok {
 		return checkField(h, item)
+	}
+	if got, matches, mine := l.checkLater(s, want); mine {
+		return got, matches
 	}
 	d := Decide(&l.rules, NewRequest(l.then), s, l.at)
 	if long := decide(&l.rules, NewRequest(l.then), s, l.at); long != d {
@@ -330,6 +340,8 @@ func (l *law) headerOf(s *Stored, item string) (http.Header, string, bool) {
 		return h, rest, true
 	case "sends-304":
 		return NotModifiedHeader(s), rest, true
+	case "withholds":
+		return Withheld(&l.rules, l.resp), rest, true
 	}
 	if word == "no" || strings.HasSuffix(word, ":") {
 		return s.Header(), item, true

@@ -134,16 +134,34 @@ func (cc *responseDirectives) addQualified(d directive) {
 	}
 }
 
+// surrogateName is what we are called in Surrogate-Capability.
+const surrogateName = "perigee"
+
+// SurrogateCapability is what a request to the origin says of our kind: that
+// Surrogate-Control is understood, and no markup language.
+const SurrogateCapability = surrogateName + `="Surrogate/1.0"`
+
+// forSurrogate tells whether a directive is for us, and takes its target off.
+func (d *directive) forSurrogate() bool {
+	part := &d.argument
+	if !d.hasArgument {
+		part = &d.name
+	}
+	value, target, targeted := strings.Cut(*part, ";")
+	*part = value
+	return !strings.Contains(d.name, ";") && (!targeted || strings.EqualFold(trimOWS(target), surrogateName))
+}
+
 // parseSurrogateControl reads Surrogate-Control as the Edge Architecture
 // Specification has it, with the directives of Cache-Control that surrogates
 // have come to take beside. ok is false where nothing in it says how long or
 // whether to store: content="ESI/1.0" alone leaves Cache-Control in force. A
-// directive with a target, "max-age=60;name", is for a surrogate that announced
-// that name; we announce none. Invalid directives are ignored.
+// directive with a target, "max-age=60;name", is for the surrogate that announced
+// that name in Surrogate-Capability. Invalid directives are ignored.
 func parseSurrogateControl(lines []string) (cc responseDirectives, ok bool) {
 	cc = newResponseDirectives()
 	eachDirective(lines, func(d directive) {
-		if d.broken || strings.Contains(d.name, ";") || strings.Contains(d.argument, ";") {
+		if d.broken || !d.forSurrogate() {
 			return
 		}
 		name := strings.ToLower(d.name)

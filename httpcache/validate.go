@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -114,9 +115,8 @@ func (s *Stored) confirmedBy(notModified Response) bool {
 // cache that keeps the content in a processed form may refuse that.
 func (s *Stored) mergedHeader(notModified Response) http.Header {
 	merged := make(http.Header, len(s.header)+len(notModified.Header))
-	for name, lines := range s.header {
-		merged[name] = lines
-	}
+	maps.Copy(merged, s.header)
+	maps.Copy(merged, s.unseen)
 	// The age of the merged response is that of the 304.
 	merged[DateField] = []string{notModified.ResponseTime.UTC().Truncate(time.Second).Format(http.TimeFormat)}
 	options := connectionOptions(notModified.Header[ConnectionField])

@@ -68,6 +68,19 @@ func (x *index) has(o *cachestore.Object) bool {
 	})
 }
 
+// find is o's slot, nil if it is not there.
+func (x *index) find(o *cachestore.Object) *slot {
+	s := x.shard(o.Key())
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, each := range s.m[o.Key()] {
+		if each.object.Load() == o {
+			return each
+		}
+	}
+	return nil
+}
+
 // put shows o and returns its slot, the object whose place it took, and the slot
 // that had to leave because the key has too many variants; the last two may be nil.
 func (x *index) put(o *cachestore.Object) (at *slot, replaced *cachestore.Object, surplus *slot) {

@@ -155,6 +155,21 @@ func (t *Tier) forget(at *slot) {
 	at.object.Load().Drop()
 }
 
+// Discard implements [cachestore.Tier].
+func (t *Tier) Discard(o *cachestore.Object) bool {
+	t.change.Lock()
+	defer t.change.Unlock()
+	if t.closed {
+		return false
+	}
+	at := t.index.find(o)
+	if at == nil || !t.index.drop(at) {
+		return false
+	}
+	t.forget(at)
+	return true
+}
+
 // Remove implements [cachestore.Tier].
 func (t *Tier) Remove(key httpcache.Key) int {
 	t.change.Lock()

@@ -57,6 +57,24 @@ func globs(patterns []string) []httpcache.Glob {
 	return all
 }
 
+var codings = map[config.Encoding]edge.Coding{
+	config.EncodingBrotli: edge.Brotli,
+	config.EncodingZstd:   edge.Zstd,
+	config.EncodingGzip:   edge.Gzip,
+}
+
+// compression is nil where nothing is to be compressed.
+func compression(c *config.Compress) *edge.Compression {
+	if c.Off || len(c.Encodings) == 0 || len(c.Types) == 0 {
+		return nil
+	}
+	out := &edge.Compression{Types: globs(c.Types), MinBytes: c.Min}
+	for _, each := range c.Encodings {
+		out.Encodings = append(out.Encodings, codings[each])
+	}
+	return out
+}
+
 func ruleSet(rules []config.Rule) []edge.Rule {
 	all := make([]edge.Rule, len(rules))
 	for i := range rules {

@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"os"
 	"slices"
@@ -41,6 +44,7 @@ type answer struct {
 	code    int
 	header  http.Header
 	trailer http.Header
+	interim []string // lines of the responses that came before
 	names   []string // of the certificate
 	body    []byte
 	err     error // why the body ended early
@@ -111,15 +115,16 @@ func (q *question) transport() *http.Transport {
 	return t
 }
 
-// ask sends q and returns when the head has come. Close ends the connection.
-func (q *question) ask(ctx context.Context) (resp *http.Response, closeConn func(), err error) {
+// ask sends q and returns when the head has come, with the lines of the interim
+// responses before it. Close ends the connection.
+func (q *question) ask(ctx context.Context) (resp *http.Response, interim []string, closeConn func(), err error) {
 	var body io.Reader
 	if q.body != "" {
 		body = strings.NewReader(q.body)
 	}
-	r, err := http.NewRequestWithContext(ctx, q.method, q.url, body)
+	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, hear(&interim)), q.method, q.url, body)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	r.Header, r.Host = q.header.Clone(), q.host
 	if r.Header.Get("User-Agent") == "" {
@@ -129,17 +134,33 @@ func (q *question) ask(ctx context.Context) (resp *http.Response, closeConn func
 	resp, err = transport.RoundTrip(r)
 	if err != nil {
 		transport.CloseIdleConnections()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return resp, func() {
+	return resp, interim, func() {
 		resp.Body.Close()
 		transport.CloseIdleConnections()
 	}, nil
 }
 
+// hear writes the interim responses of one request down. They come before its head,
+// from the goroutine that brings that.
+func hear(lines *[]string) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{Got1xxResponse: func(code int, fields textproto.MIMEHeader) error {
+		if len(fields) == 0 {
+			*lines = append(*lines, fmt.Sprintf("(%d):", code))
+		}
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			for _, value := range fields[name] {
+				*lines = append(*lines, fmt.Sprintf("(%d): %s: %s", code, name, value))
+			}
+		}
+		return nil
+	}}
+}
+
 // answer asks q and reads all of what comes.
 func (q *question) answer(ctx context.Context) (*answer, error) {
-	resp, closeConn, err := q.ask(ctx)
+	resp, interim, closeConn, err := q.ask(ctx)
 	switch {
 	case err != nil && q.cut && ctx.Err() == nil:
 		// The cut came before the head was on its way.
@@ -150,7 +171,7 @@ func (q *question) answer(ctx context.Context) (*answer, error) {
 	defer closeConn()
 	a := headOf(resp)
 	a.body, a.err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	a.trailer = resp.Trailer
+	a.trailer, a.interim = resp.Trailer, interim
 	return a, nil
 }
 
@@ -174,6 +195,7 @@ func (a *answer) lines() []string {
 		}
 	}
 	slices.Sort(lines[1:])
+	lines = append(lines, a.interim...)
 	if a.names != nil {
 		lines = append(lines, "(certificate): "+strings.Join(a.names, " "))
 	}
@@ -356,7 +378,7 @@ func (s *story) open(_ bool, args []string) {
 
 func (st *stream) run(ctx context.Context) {
 	defer close(st.ended)
-	resp, closeConn, err := st.q.ask(ctx)
+	resp, interim, closeConn, err := st.q.ask(ctx)
 	if err != nil {
 		st.err = err
 		close(st.headed)
@@ -364,6 +386,7 @@ func (st *stream) run(ctx context.Context) {
 	}
 	defer closeConn()
 	st.head = headOf(resp)
+	st.head.interim = interim
 	close(st.headed)
 	_, st.err = io.Copy(&st.got, resp.Body)
 }

@@ -115,7 +115,7 @@ func (s *story) about(usage string, args []string, least, most int) (*servedOrig
 
 func (s *story) script(_ bool, args []string) {
 	o, args := s.about("script [-o NAME] PATH QUERY", args, 2, 2)
-	query, err := url.ParseQuery(args[1])
+	query, err := url.ParseQuery(strings.ReplaceAll(args[1], ";", "%3B")) // which is no separator here either
 	s.ts.Check(err)
 	answer, _, err := testorigin.ParseAnswer(query)
 	s.ts.Check(err)

@@ -25,13 +25,28 @@ type process struct {
 }
 
 func (s *story) start(_ bool, args []string) {
-	if len(args) < 2 || args[0] != "perigee" {
-		s.ts.Fatalf("usage: start perigee ARGS…")
+	flags, args := s.args("start [-as NAME] perigee ARGS…", args, 2, -1, "as=")
+	if args[0] != "perigee" {
+		s.ts.Fatalf("usage: start [-as NAME] perigee ARGS…")
+	}
+	if names := flags["as"]; names != nil {
+		p := s.launch(args[1:])
+		s.others = append(s.others, p)
+		found := p.addresses()
+		s.setenv(names[0], "http://"+found["http"])
+		s.setenv(names[0]+"_ADDR", found["http"])
+		return
 	}
 	if s.process != nil && !s.process.waited {
 		s.ts.Fatalf("a perigee runs already")
 	}
-	p := &process{cmd: exec.Command(s.binary(), s.withPorts(args[1:])...), exited: make(chan struct{})}
+	s.process = s.launch(args[1:])
+	s.readAddresses()
+}
+
+// launch starts a perigee and waits until it says that it serves.
+func (s *story) launch(args []string) *process {
+	p := &process{cmd: exec.Command(s.binary(), s.withPorts(args)...), exited: make(chan struct{})}
 	p.cmd.Dir = s.ts.MkAbs(".")
 	p.cmd.Env = s.environment()
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -40,7 +55,6 @@ func (s *story) start(_ bool, args []string) {
 		defer close(p.exited)
 		_ = p.cmd.Wait() // its code is looked at by wait-exit
 	}()
-	s.process = p
 	s.poll("start perigee", func() (bool, string) {
 		select {
 		case <-p.exited:
@@ -50,7 +64,7 @@ func (s *story) start(_ bool, args []string) {
 		text := p.stderr.String()
 		return strings.Contains(text, "\n  stores "), text
 	})
-	s.readAddresses()
+	return p
 }
 
 // withPorts adds the flags that keep a `perigee proxy` off fixed ports.
@@ -92,10 +106,11 @@ func (s *story) environment() []string {
 
 var announced = regexp.MustCompile(`(?m)^  (listens|operator) +(https?)://([^/\s]+)`)
 
-// readAddresses sets the variables from what perigee announced.
-func (s *story) readAddresses() {
+// addresses are what the perigee announced, by what listens there: http, https,
+// operator.
+func (p *process) addresses() map[string]string {
 	found := make(map[string]string)
-	for _, match := range announced.FindAllStringSubmatch(s.process.stderr.String(), -1) {
+	for _, match := range announced.FindAllStringSubmatch(p.stderr.String(), -1) {
 		what := match[1]
 		if what == "listens" {
 			what = match[2]
@@ -104,6 +119,12 @@ func (s *story) readAddresses() {
 			found[what] = strings.NewReplacer("0.0.0.0:", "127.0.0.1:", "[::]:", "127.0.0.1:").Replace(match[3])
 		}
 	}
+	return found
+}
+
+// readAddresses sets the variables from what perigee announced.
+func (s *story) readAddresses() {
+	found := s.process.addresses()
 	s.setenv("ADDR", found["http"])
 	s.setenv("ADDRTLS", found["https"])
 	s.setenv("EDGE", "http://"+found["http"])

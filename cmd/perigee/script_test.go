@@ -21,11 +21,13 @@
 //
 //	start perigee ARGS…          starts perigee in the background, on free ports where ARGS name none, and sets $EDGE
 //	                             (the URL for this story's wire), $EDGETLS, $ADDR and $ADDRTLS (host:port), $ADMIN
+//	start -as NAME perigee ARGS… starts another; $NAME is its URL in clear. No other command speaks of it
 //	signal SIG                   sends HUP, INT, TERM or KILL; wait-exit CODE waits for its end: then stdout and stderr are its own
 //	exits CODE perigee ARGS…     runs it in the foreground; stdout and stderr are its own
 //	log REGEXP                   waits until its stderr matches; ! log: does not match now
 //
-//	get [FLAGS] URL              one request on a connection of its own. Prints the head. Flags: -H 'Name: value', -M method,
+//	get [FLAGS] URL              one request on a connection of its own. Prints the head, and interim
+//	                             responses as "(103): Link: …". Flags: -H 'Name: value', -M method,
 //	                             -d body, -h2, -h1, -from address, -ca file, -sni name, -o file (the body),
 //	                             -cut (the body must end before its end). ! get: no response at all
 //	parallel N get …             N at once; all answers must be equal. Prints how often which head line came
@@ -41,6 +43,7 @@
 //	json FILE PATH=VALUE…        FILE (or stdout) is JSON with these values; PATH~REGEXP matches, PATH@N counts
 //	logged FILE NAME=VALUE…      waits for a line of JSON with all of these; NAME~REGEXP, NAME! = absent
 //	cert NAME HOST…              writes NAME.pem and NAME.key
+//	places FILE PREFIX=CC…       writes a database of countries, in the format of the published ones
 //	freeport VAR                 sets VAR to a port that was free
 package main
 
@@ -57,6 +60,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"perigee/internal/testgeo"
 	"perigee/internal/testorigin"
 )
 
@@ -125,7 +129,7 @@ func storyCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"open": (*story).open, "head": (*story).head, "read": (*story).read, "rest": (*story).rest, "leave": (*story).leave,
 		"dial": (*story).dial, "send": (*story).send, "expect": (*story).expect, "eof": (*story).eof,
 		"wait-for": (*story).waitFor, "wait-file": (*story).waitFile, "metric": (*story).metric, "json": (*story).json,
-		"logged": (*story).logged, "cert": (*story).cert, "freeport": (*story).freePort,
+		"logged": (*story).logged, "places": (*story).places, "cert": (*story).cert, "freeport": (*story).freePort,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			s := ts.Value(storyKey{}).(*story)
@@ -147,6 +151,7 @@ type storyKey struct{}
 // story is the state of one running story.
 type story struct {
 	ts    *testscript.TestScript
+	tb    testing.TB
 	wire  string
 	vars  map[string]string // set by our commands, for perigee's environment
 	roots []*tls.Certificate
@@ -156,6 +161,7 @@ type story struct {
 	first   string // name of the first origin
 
 	process *process
+	others  []*process // started with -as
 	last    *answer
 	streams map[string]*stream
 	herds   map[string]chan herdResult
@@ -164,6 +170,7 @@ type story struct {
 
 func setUp(env *testscript.Env, wire string) error {
 	s := &story{
+		tb:   env.T().(testing.TB), // testscript.Run promises that it is one
 		wire: wire, vars: make(map[string]string), origins: make(map[string]*servedOrigin), gates: make(map[string]*gate),
 		streams: make(map[string]*stream), herds: make(map[string]chan herdResult), wires: make(map[string]*bareConn),
 	}
@@ -204,10 +211,15 @@ func (s *story) close() (fault string) {
 	for _, each := range s.origins {
 		each.stop()
 	}
-	if s.process == nil {
-		return ""
+	if s.process != nil {
+		fault = s.process.close(s.ts)
 	}
-	return s.process.close(s.ts)
+	for _, each := range s.others {
+		if other := each.close(s.ts); fault == "" {
+			fault = other
+		}
+	}
+	return fault
 }
 
 // setenv sets a variable for the script and for the perigees that it starts.
@@ -278,6 +290,22 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
+}
+
+// places writes a database that says in which country networks are.
+func (s *story) places(_ bool, args []string) {
+	_, args = s.args("places FILE PREFIX=CC…", args, 2, -1)
+	countries := make(map[string]string)
+	for _, each := range args[1:] {
+		prefix, country, found := strings.Cut(each, "=")
+		if !found {
+			s.ts.Fatalf("%q is not PREFIX=CC", each)
+		}
+		countries[prefix] = country
+	}
+	database, err := os.ReadFile(testgeo.Database(s.tb, countries))
+	s.ts.Check(err)
+	s.ts.Check(os.WriteFile(s.ts.MkAbs(args[0]), database, 0o600))
 }
 
 // cert writes a certificate and its key.

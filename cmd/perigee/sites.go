@@ -93,6 +93,7 @@ func edgeSite(site *config.Site, pool *origin.Pool) *edge.Site {
 	return &edge.Site{
 		Name: site.Name, Aliases: site.Aliases, Origin: pool,
 		Rules: cacheRules(&site.Cache), Key: keySpec(&site.Cache.Key), RuleSet: ruleSet(site.Cache.Rules),
+		Compress:        compression(&site.Compress),
 		KeyByHost:       site.Origin.Host == config.HostClient,
 		MaxObjectBytes:  site.Cache.MaxObjectSize,
 		ClearOnly:       site.TLS.Mode == config.TLSOff,

@@ -1,0 +1,42 @@
+package cachestore
+
+// Verdict is what a Guard says of an object.
+type Verdict uint8
+
+const (
+	Valid Verdict = iota
+	Gone          // nobody gets it any more, and it validates nothing
+)
+
+// Guard says what was invalidated since it was fetched. It is asked on each look-up,
+// by many goroutines at once, and must not wait for anything.
+type Guard interface {
+	Verdict(o *Object) Verdict
+}
+
+// Watch makes g the one that is asked. It is called once, before anything is stored.
+func (s *Store) Watch(g Guard) { s.guard = g }
+
+// gone tells whether o is not to be seen any more.
+func (s *Store) gone(o *Object) bool { return s.guard != nil && s.guard.Verdict(o) == Gone }
+
+// valid takes what is gone out of objects, those before the index from aside, and out
+// of the tier: it would else be joined with parts that are fetched anew.
+func (s *Store) valid(objects []*Object, from int) []*Object {
+	kept := objects[:from]
+	for _, o := range objects[from:] {
+		switch {
+		case !s.gone(o):
+			kept = append(kept, o)
+		case !o.Filling():
+			s.discard(o)
+		}
+	}
+	return kept
+}
+
+func (s *Store) discard(o *Object) {
+	if s.home.Discard(o) {
+		s.counts.removed.Add(1)
+	}
+}
