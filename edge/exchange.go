@@ -220,7 +220,11 @@ func (x *exchange) upgrade() string {
 // look asks the store and the law what may be done now. found is the stored
 // response that the decision is about, nil if none matches.
 func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.Decision) {
-	objects := x.stored(x.objects[:0])
+	return x.judge(x.stored(x.objects[:0]), now)
+}
+
+// judge asks the law what may be done now with what is stored.
+func (x *exchange) judge(objects []*cachestore.Object, now time.Time) (found *cachestore.Object, d httpcache.Decision) {
 	best, ok := httpcache.Select(&x.req, objects)
 	switch {
 	case ok:

@@ -47,6 +47,7 @@ type explainer struct {
 	*exchange
 	Explanation
 	objects []*cachestore.Object // what Variants are made of, in their order
+	valid   []*cachestore.Object // what a request would find
 }
 
 // explain is [exchange.serve] without an answer.
@@ -149,7 +150,7 @@ func (x *explainer) explainPass() {
 
 // explainCache is [exchange.fromCache] without an answer.
 func (x *explainer) explainCache() {
-	found, d := x.look(x.now)
+	found, d := x.judge(x.valid, x.now)
 	x.Decision.Action, x.Decision.Reason = d.Action.String(), d.Reason.String()
 	x.choose(found, d)
 	switch d.Action {
@@ -181,7 +182,7 @@ func (x *explainer) choose(found *cachestore.Object, d httpcache.Decision) {
 		return
 	}
 	i := slices.Index(x.objects, found)
-	if i < 0 { // it came a moment ago, or is beyond the bound
+	if i < 0 { // it is beyond the bound
 		x.add(found)
 		i = len(x.objects) - 1
 	}
@@ -193,6 +194,7 @@ func (x *explainer) choose(found *cachestore.Object, d httpcache.Decision) {
 func (x *explainer) explainAnswer(o *cachestore.Object) {
 	stored := o.Stored()
 	x.Decision.Status = stored.Status()
+	x.negotiate(o)
 	switch httpcache.Evaluate(&x.req, stored) {
 	case httpcache.NotModified:
 		x.Decision.Status = http.StatusNotModified
@@ -200,6 +202,8 @@ func (x *explainer) explainAnswer(o *cachestore.Object) {
 		x.Decision.Status = http.StatusPreconditionFailed
 	case httpcache.Ranges:
 		x.explainRange(o)
+	default:
+		x.Decision.Encoding = x.agreed.token()
 	}
 }
 

@@ -39,14 +39,24 @@ func facetWords(f facet) string {
 // explainVariants shows everything that is stored under the request's names, also what
 // was invalidated.
 func (x *explainer) explainVariants() {
-	all := x.h.store.Get(x.key, nil)
+	all := x.h.store.Peek(x.key, nil)
 	if x.key != x.plainKey {
-		all = x.h.store.Get(x.plainKey, all)
+		all = x.h.store.Peek(x.plainKey, all)
+	}
+	for _, o := range all {
+		if !x.invalid(o) {
+			x.valid = append(x.valid, o)
+		}
 	}
 	x.VariantsLeftOut = max(0, len(all)-maxExplained)
 	for _, o := range all[:min(len(all), maxExplained)] {
 		x.add(o)
 	}
+}
+
+// invalid tells whether a look-up would leave o out.
+func (x *explainer) invalid(o *cachestore.Object) bool {
+	return x.h.invalidations.Verdict(o) == cachestore.Gone
 }
 
 func (x *explainer) add(o *cachestore.Object) {
@@ -61,7 +71,7 @@ func (x *explainer) variant(o *cachestore.Object) ExplainedVariant {
 	_, passing := o.Passing()
 	v := ExplainedVariant{
 		URL: clip(o.Label().URL), Selecting: x.selecting(s), Matches: matches, Status: s.Status(),
-		Invalidated: x.h.invalidations.since(o.Born(), o.Marks()),
+		Invalidated: x.invalid(o),
 		ContentType: clip(s.Header().Get(httpcache.ContentTypeField)), Complete: !o.Partial(),
 		Filling: o.Filling(), Passing: passing, Tier: tierOf(o),
 		ETag: clip(s.ETag()), LastModified: clip(s.LastModified()), Tags: few(slices.Clone(s.Tags())), Groups: few(slices.Clone(s.Groups())),
@@ -77,8 +87,22 @@ func (x *explainer) variant(o *cachestore.Object) ExplainedVariant {
 	if x.key != x.plainKey {
 		v.Key = o.Key().String()
 	}
+	v.Encodings = x.codings(o)
 	x.explainAge(&v, o)
 	return v
+}
+
+// codings lists the content codings in which o is stored too.
+func (x *explainer) codings(o *cachestore.Object) (tokens []string) {
+	if x.site.Compress == nil || o.Representation() == 0 {
+		return nil
+	}
+	for _, coding := range x.site.Compress.Encodings {
+		if len(x.h.store.Peek(x.h.coders.key(o, coding), nil)) > 0 {
+			tokens = append(tokens, coding.String())
+		}
+	}
+	return tokens
 }
 
 // explainAge says how old a stored response is, and how long it is good for.

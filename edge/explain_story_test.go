@@ -256,6 +256,25 @@ func TestExplainPart(t *testing.T) {
 	})
 }
 
+// In which coding it would be sent, and in which it is stored.
+func TestExplainCoding(t *testing.T) {
+	compressing(t, func(t *testing.T, r *rig) {
+		r.page("/page", prose(5000))
+		r.get("/page")
+		synctest.Wait()
+		e := r.explain("/page", "Accept-Encoding: gzip, br")
+		if v := e.Variants[0]; e.Decision.Encoding != "br" || v.Encodings != nil {
+			t.Errorf("sent as %q, stored as %q; want br and nothing yet", e.Decision.Encoding, v.Encodings)
+		}
+		got := r.get("/page", "Accept-Encoding: gzip, br").Header.Get("Content-Encoding")
+		synctest.Wait()
+		e = r.explain("/page")
+		if v := e.Variants[0]; got != "br" || e.Decision.Encoding != "" || strings.Join(v.Encodings, " ") != "br" {
+			t.Errorf("was sent as %q; for another client %q, stored as %q; want br, nothing, br", got, e.Decision.Encoding, v.Encodings)
+		}
+	})
+}
+
 // What was invalidated is shown, and counts for nothing.
 func TestExplainInvalidated(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {

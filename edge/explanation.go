@@ -183,6 +183,9 @@ type ExplainedDecision struct {
 	Age     *Seconds `json:"age,omitempty"`
 	TTL     *Seconds `json:"ttl,omitempty"`
 	Status  int      `json:"status,omitempty"` // that the client gets; 0 = the origin's answer says
+	// Encoding is the content coding in which the stored response is sent, if an encoder
+	// is free where it has to be made.
+	Encoding string `json:"encoding,omitempty"`
 	// XCache is what X-Cache says; of a validation, if the origin confirms the response.
 	XCache string `json:"x_cache,omitempty"`
 	// CacheStatus is our member of Cache-Status. Where the origin is asked it has more

@@ -48,6 +48,7 @@ func (p *page) decision(e *edge.Explanation) {
 	if d.Status != 0 {
 		p.line("status", "%d", d.Status)
 	}
+	p.line("encoding", "%s", d.Encoding)
 	p.line("X-Cache", "%s", d.XCache)
 	more := ""
 	if d.Origin != nil && !d.Refresh {
