@@ -7,8 +7,10 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"perigee/httpcache"
+	"perigee/internal/testorigin"
 )
 
 // foreseer explains every request before it is sent, and compares the explanation with
@@ -18,8 +20,9 @@ type foreseer struct {
 	r    *rig
 	next http.RoundTripper
 
-	mu sync.Mutex // guards n
-	n  int
+	mu   sync.Mutex // guards what follows
+	n    int
+	last string // action that was foreseen
 }
 
 // foresee makes the rig's client explain everything that it asks.
@@ -53,6 +56,7 @@ func (f *foreseer) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err == nil {
 		f.mu.Lock()
 		f.n++
+		f.last = e.Decision.Action
 		f.mu.Unlock()
 		f.compare(&e, response)
 	}
@@ -104,4 +108,86 @@ func TestExplainForeseesBehaviour(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the stories of testdata/behaviour do not have: rules, keys, refusals, an origin
+// that fails.
+func TestExplainForesees(t *testing.T) {
+	inBubble(t, httpcache.Rules{StaleIfError: time.Hour}, func(t *testing.T, r *rig) {
+		r.reconfigure(func(s *Site) {
+			s.Key = KeySpec{Query: httpcache.QueryRule{Exclude: []httpcache.Glob{httpcache.NewGlob("utm_*")}}, Cookies: []string{"plan"}}
+			s.RuleSet = []Rule{
+				{Match: Match{Paths: []httpcache.Glob{httpcache.NewGlob("/account/*")}}, Bypass: true},
+				{Match: Match{MediaTypes: []httpcache.Glob{httpcache.NewGlob("image/*")}}, TTL: ptr(time.Hour)},
+				{Match: Match{Status: []StatusRange{{404, 404}}}, Live: true},
+			}
+		})
+		f := r.foresee(t)
+		const page, picture = "/text/p?cc=max-age%3D60&etag=v1", "/size/9?type=image/png&cc=max-age%3D60"
+		steps := []struct {
+			wait   time.Duration
+			method string
+			target string
+			fields []string
+			action string // that must be foreseen
+		}{
+			{0, "GET", "/account/me?cc=max-age%3D60", nil, "pass"},
+			{0, "GET", "/account/me?cc=max-age%3D60", nil, "pass"},
+			{0, "DELETE", page, nil, "pass"},
+			{0, "GET", page, nil, "fetch"},
+			{0, "GET", page + "&utm_source=x", nil, "serve"},
+			{0, "GET", page, []string{"Cookie: plan=pro"}, "fetch"},
+			{0, "HEAD", page, []string{"Cookie: plan=pro; a=b"}, "serve"},
+			{0, "GET", page, []string{"Host: TEST:80"}, "serve"},
+			{0, "GET", page, []string{"Host: nowhere.test"}, "fail"},
+			{0, "GET", page, []string{"CDN-Loop: " + httpcache.AppendCDNLoop(nil, loopID, r.handler.node)[0]}, "fail"},
+			{0, "GET", "/.perigee/none", nil, "fail"},
+			{0, "GET", picture, nil, "fetch"},
+			{2 * time.Minute, "GET", picture, nil, "serve"},
+			{0, "GET", "/live.m3u8", nil, "fetch"},
+			{0, "GET", "/live.m3u8", nil, "serve"},
+			{2 * time.Second, "GET", "/live.m3u8", nil, "fetch"},
+			{0, "GET", page, []string{"Connection: upgrade", "Upgrade: websocket"}, "pass"},
+		}
+		for i, step := range steps {
+			later(step.wait)
+			if _, err := r.do(t.Context(), step.method, step.target, step.fields...); err != nil {
+				t.Fatalf("step %d: %v", i, err)
+			}
+			if f.last != step.action {
+				t.Errorf("step %d, %s %s: foreseen %s, want %s", i, step.method, step.target, f.last, step.action)
+			}
+		}
+		r.origin.Script("/text/p", testorigin.Answer{Status: 503})
+		r.get(page).expect(t, 200, "STALE", "fwd=stale; fwd-status=503; ttl=-62; detail=stale-if-error")
+		r.reconfigure(func(s *Site) { s.RedirectToHTTPS = true })
+		r.get(page)
+		if f.last != ActionRedirect {
+			t.Errorf("foreseen %s, want a redirect", f.last)
+		}
+	})
+}
+
+// With too much in hand nothing is asked of the origin.
+func TestExplainOverloaded(t *testing.T) {
+	inBubble(t, httpcache.Rules{StaleIfError: time.Hour}, func(t *testing.T, r *rig) {
+		const target = "/text/p?cc=max-age%3D60"
+		r.get(target)
+		synctest.Wait()
+		r.handler.Swap(r.handler.Sites(), Limits{Requests: 1})
+		r.handler.inFlight.Add(2)
+		f := r.foresee(t)
+		r.get(target).expect(t, 200, "HIT", "hit; ttl=60")
+		r.get("/text/other")
+		if f.last != ActionFail {
+			t.Errorf("foreseen %s, want a refusal", f.last)
+		}
+		r.explainAs("DELETE", "http://www.test/text/p").decides(t, ActionFail, overloadReason, "more requests in hand")
+		later(2 * time.Minute)
+		r.get(target).expect(t, 200, "STALE", "hit; ttl=-60; detail=overloaded")
+		if f.last != "serve-stale" {
+			t.Errorf("foreseen %s, want the stale response", f.last)
+		}
+		r.handler.inFlight.Add(-2)
+	})
 }
