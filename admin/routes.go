@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ func (s *Server) table() []route {
 		{http.MethodPost, "/debug/pprof/symbol", false, pprof.Symbol},
 		{http.MethodGet, "/debug/pprof/trace", false, pprof.Trace},
 		{http.MethodGet, "/debug/pprof/", false, pprof.Index},
+	}
+	if s.options.Explain != nil {
+		routes = append(routes, route{http.MethodGet, "/v1/explain", false, s.explain})
 	}
 	if s.options.Reload != nil {
 		routes = append(routes, route{http.MethodPost, "/v1/reload", false, s.reload})
@@ -119,14 +123,17 @@ type problem struct {
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) {
-	body, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // people read it too, and no browser takes it for a page
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(body, '\n')) // the client has gone: nobody is left to tell
+	w.Write(body.Bytes()) // the client has gone: nobody is left to tell
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {

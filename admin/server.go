@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"perigee/cachestore"
+	"perigee/edge"
 	"perigee/edge/listener"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 
 	Ready  func() error                       // what stands against being sent requests, nil = nothing does
 	Reload func(context.Context) ReloadResult // loads the configuration again; never called twice at once
+
+	Explain func(edge.Question) edge.Explanation // what would become of a request
 
 	Store            func() cachestore.Stats
 	Listener         func() listener.Stats

@@ -42,6 +42,11 @@ func TestGuard(t *testing.T) {
 		t.Fatalf("valid: %d stored, %d arriving, want 1 of each", len(r.get(1)), len(r.get(2)))
 	}
 	guard.moment.Store(2)
+	// Who only looks sees them, and takes nothing away.
+	before := r.store.Stats()
+	if a, b := r.store.Peek(storetest.Key(1), nil), r.store.Peek(storetest.Key(2), nil); len(a) != 1 || len(b) != 1 || r.store.Stats() != before {
+		t.Errorf("Peek: %d stored, %d arriving, want 1 of each; %+v, before it was %+v", len(a), len(b), r.store.Stats(), before)
+	}
 	if len(r.get(1)) != 0 || len(r.get(2)) != 0 {
 		t.Errorf("gone: %d stored, %d arriving, want none", len(r.get(1)), len(r.get(2)))
 	}

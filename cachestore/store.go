@@ -48,11 +48,17 @@ func New(o Options) *Store {
 // still arriving first. What is not valid any more it leaves out. It allocates nothing but what buf needs to grow.
 func (s *Store) Get(key httpcache.Key, buf []*Object) []*Object {
 	from := len(buf)
-	buf = s.home.Get(key, s.fills.get(key, buf))
+	buf = s.Peek(key, buf)
 	if s.guard == nil || len(buf) == from {
 		return buf
 	}
 	return s.valid(buf, from)
+}
+
+// Peek is Get for who only looks: it appends what is not valid any more too, and
+// changes nothing.
+func (s *Store) Peek(key httpcache.Key, buf []*Object) []*Object {
+	return s.home.Get(key, s.fills.get(key, buf))
 }
 
 // Use tells that o answers a request.

@@ -114,6 +114,14 @@ type negotiated struct {
 	key    httpcache.Key // of the stored response in that coding, unless it is Identity
 }
 
+// token is what Content-Encoding would say, empty for no coding.
+func (n *negotiated) token() string {
+	if n.coding == Identity {
+		return ""
+	}
+	return n.coding.String()
+}
+
 // negotiate finds out in which coding x's client should get o. The answer is the same
 // for every request with the same fields, whether an encoder is free or not.
 func (x *exchange) negotiate(o *cachestore.Object) {

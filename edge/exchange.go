@@ -68,17 +68,41 @@ func (x *exchange) serve() {
 		x.fail(*fault)
 		return
 	}
-	switch {
-	case strings.HasPrefix(x.target.Path, ownPrefix):
-		x.fail(failure{status: http.StatusNotFound, reason: "no-such-path", text: "There is nothing at this path of perigee's own."})
-	case x.site.RedirectToHTTPS && x.target.Scheme == "http":
+	switch x.way() {
+	case wayNowhere:
+		x.fail(noSuchPath)
+	case wayRedirect:
 		x.redirectToHTTPS()
-	case x.passes():
+	case wayPast:
 		x.pass()
 	default:
 		x.fromCache()
 	}
 }
+
+// way is where a request goes that has been admitted.
+type way uint8
+
+const (
+	wayCache    way = iota // the cache answers, or asks the upstream
+	wayPast                // to the upstream, past the cache
+	wayRedirect            // to the same target over TLS
+	wayNowhere             // a path of ours that there is not
+)
+
+func (x *exchange) way() way {
+	switch {
+	case strings.HasPrefix(x.target.Path, ownPrefix):
+		return wayNowhere
+	case x.site.RedirectToHTTPS && x.target.Scheme == "http":
+		return wayRedirect
+	case x.passes():
+		return wayPast
+	}
+	return wayCache
+}
+
+var noSuchPath = failure{status: http.StatusNotFound, reason: "no-such-path", text: "There is nothing at this path of perigee's own."}
 
 // admit checks the request against the limits, finds its site and names its
 // target. It returns why the request is refused, or nil.
@@ -87,7 +111,7 @@ func (x *exchange) admit() *failure {
 	x.limits = limits
 	x.believe(sites)
 	if ceiling := overloadCeiling * int64(limits.Requests); ceiling > 0 && x.h.inFlight.Load() > ceiling {
-		return &failure{status: http.StatusServiceUnavailable, reason: "overloaded", text: overloadText, retryAfter: "1"}
+		return &failure{status: http.StatusServiceUnavailable, reason: overloadReason, text: overloadText, retryAfter: "1"}
 	}
 	if limits.TargetBytes > 0 && len(x.r.RequestURI) > limits.TargetBytes {
 		return &failure{status: http.StatusRequestURITooLong, reason: "target-too-long", text: "The request target is longer than this server takes."}
@@ -196,7 +220,11 @@ func (x *exchange) upgrade() string {
 // look asks the store and the law what may be done now. found is the stored
 // response that the decision is about, nil if none matches.
 func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.Decision) {
-	objects := x.stored(x.objects[:0])
+	return x.judge(x.stored(x.objects[:0]), now)
+}
+
+// judge asks the law what may be done now with what is stored.
+func (x *exchange) judge(objects []*cachestore.Object, now time.Time) (found *cachestore.Object, d httpcache.Decision) {
 	best, ok := httpcache.Select(&x.req, objects)
 	switch {
 	case ok:
@@ -251,8 +279,13 @@ func (x *exchange) fromCache() {
 	case httpcache.Validate, httpcache.Fetch:
 		x.fetch(errandFor(x, found, d))
 	case httpcache.Refuse:
-		x.fail(failure{status: http.StatusGatewayTimeout, reason: d.Reason.String(), text: "The request asked for a stored response only, and none may be served."})
+		x.fail(unanswerable(d))
 	}
+}
+
+// unanswerable is the answer where the law refuses.
+func unanswerable(d httpcache.Decision) failure {
+	return failure{status: http.StatusGatewayTimeout, reason: d.Reason.String(), text: "The request asked for a stored response only, and none may be served."}
 }
 
 // seed spreads the refreshes of different targets over time.
@@ -265,13 +298,20 @@ func hitStatus(d httpcache.Decision, detail string) httpcache.CacheStatus {
 // redirectToHTTPS sends the client to the same target over TLS, on the standard
 // port (RFC 9110 §15.4.9: 308 keeps the method).
 func (x *exchange) redirectToHTTPS() {
+	x.record.Cache, x.record.Reason = ResultNone, redirectReason
+	x.w.Header().Set("Location", x.overTLS())
+	x.writeHead(http.StatusPermanentRedirect)
+}
+
+const redirectReason = "redirect-to-https"
+
+// overTLS is the target over TLS.
+func (x *exchange) overTLS() string {
 	location := "https://" + x.host + x.target.Path
 	if x.target.Query != "" {
 		location += "?" + x.target.Query
 	}
-	x.record.Cache, x.record.Reason = ResultNone, "redirect-to-https"
-	x.w.Header().Set("Location", location)
-	x.writeHead(http.StatusPermanentRedirect)
+	return location
 }
 
 // answerHealth tells whoever routes to us whether to go on, and how busy we are.

@@ -71,6 +71,7 @@ const (
 	// beyond it not even what is stored is served, since those in hand, most of them
 	// streams that clients hold open, cost memory of their own.
 	overloadCeiling = 4
+	overloadReason  = "overloaded"
 	overloadText    = "This server has more requests in hand than it takes; try again in a moment."
 )
 
@@ -84,15 +85,18 @@ func (x *exchange) overloaded() bool {
 // a stale response where one may stand in for an error, else by a refusal.
 func (x *exchange) shed(e *errand) {
 	if e.standsIn(httpcache.TroubleError) {
-		age := e.held.Stored().Age(x.now)
-		status := httpcache.CacheStatus{Hit: true, TTL: e.held.Stored().Lifetime() - age, HasTTL: true, Detail: "overloaded"}
-		x.record.Reason = "overloaded"
-		x.answer(e.held, reply{result: ResultStale, status: status, age: age})
+		x.record.Reason = overloadReason
+		x.answer(e.held, reply{result: ResultStale, status: x.shedStatus(e), age: e.held.Stored().Age(x.now)})
 		return
 	}
 	x.fail(failure{
-		status: http.StatusServiceUnavailable, reason: "overloaded", forward: e.forward, retryAfter: "1", text: overloadText,
+		status: http.StatusServiceUnavailable, reason: overloadReason, forward: e.forward, retryAfter: "1", text: overloadText,
 	})
+}
+
+func (x *exchange) shedStatus(e *errand) httpcache.CacheStatus {
+	held := e.held.Stored()
+	return httpcache.CacheStatus{Hit: true, TTL: held.Lifetime() - held.Age(x.now), HasTTL: true, Detail: overloadReason}
 }
 
 // goAlone answers with what the upstream gives to this request alone.
@@ -128,8 +132,8 @@ func (x *exchange) alone(e *errand) bool {
 	if x.policy.live && blockingPlaylist(x.target.Query) {
 		return false
 	}
-	until, ok := x.h.unshareable.get(x.key)
-	return ok && x.now.Before(until)
+	last, ok := x.h.unshareable.get(x.key)
+	return ok && x.now.Before(last.until)
 }
 
 // blockingPlaylist tells whether a request waits at the upstream for a segment to

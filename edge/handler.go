@@ -59,11 +59,11 @@ type Handler struct {
 	panics   atomic.Int64
 
 	flights       origin.Flights[flightKey, *landing]
-	unshareable   memory[time.Time] // until when
-	vary          memory[[]string]  // the selecting fields last seen
-	searches      memory[learned]   // No-Vary-Search of paths
-	searched      atomic.Bool       // there are some
-	generations   atomic.Int64      // of the rules in searches
+	unshareable   memory[unshared]
+	vary          memory[[]string] // the selecting fields last seen
+	searches      memory[learned]  // No-Vary-Search of paths
+	searched      atomic.Bool      // there are some
+	generations   atomic.Int64     // of the rules in searches
 	invalidations *invalidations
 	complaints    complaints
 	coders        coders
@@ -161,7 +161,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request, now time.Time) *exchange {
 	h.inFlight.Add(1)
 	x := exchanges.Get().(*exchange)
-	x.h, x.w, x.r, x.ctx, x.now = h, w, r, r.Context(), now
+	x.w = w
+	x.arrive(h, r, now)
+	return x
+}
+
+// arrive is the part of begin that an exchange without a client has too.
+func (x *exchange) arrive(h *Handler, r *http.Request, now time.Time) {
+	x.h, x.r, x.ctx, x.now = h, r, r.Context(), now
 	x.record = Record{
 		Time: now, Client: clientAddr(r), Method: r.Method, Scheme: "http", Proto: r.Proto,
 		UserAgent: r.UserAgent(), Referer: r.Referer(), RequestID: r.Header.Get("X-Request-Id"),
@@ -169,7 +176,6 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, now time.Time) *
 	if r.TLS != nil {
 		x.record.Scheme, x.record.TLS = "https", tlsVersion(r.TLS.Version)
 	}
-	return x
 }
 
 // end writes the record and, if the response could not be finished, cuts it where
@@ -222,6 +228,14 @@ func (x *exchange) sent(status int) {
 
 // clock is the time now, for what takes longer than a request's first look.
 func clock() time.Time { return time.Now() }
+
+// unshared says that a key is asked for without waiting for others.
+type unshared struct {
+	until time.Time
+	// reason is why its last response was not stored, in the words of the log; empty
+	// where it was, but for no other request than its own.
+	reason string
+}
 
 // flightKey names what is fetched once for many: the variant of a key as far as
 // its selecting fields are known, and the part of it, if the upstream is known to

@@ -76,7 +76,7 @@ func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.
 	}
 	if refusal != httpcache.Storable {
 		if !refusal.OfRequest() && speaksOfAll(response.Status) {
-			e.h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
+			e.h.unshareable.set(e.key, unshared{response.ResponseTime.Add(unshareableFor), refusal.String()})
 		}
 		land.private, land.reason = response, refusal.String()
 		return e.answers(response)
@@ -178,7 +178,7 @@ func (e *errand) keep(land *landing, b cachestore.Beginning, response *origin.Re
 	case b.Stored.Lifetime() <= 0, !land.stored && response.ContentLength > largeBytes:
 		// Each request needs a validation of its own; or whoever comes later should be
 		// able to ask for a part of what is not stored.
-		h.unshareable.set(e.key, response.ResponseTime.Add(unshareableFor))
+		h.unshareable.set(e.key, unshared{until: response.ResponseTime.Add(unshareableFor)})
 	default:
 		h.unshareable.forget(e.key)
 	}

@@ -138,7 +138,7 @@ func (n *node) openAdmin() error {
 	n.adminAddr = ln.Addr()
 	o := admin.Options{
 		Address: n.conf.Listen.Admin, Token: n.conf.Listen.AdminToken, Version: version, GoVersion: runtime.Version(),
-		Loaded: now(), Ready: n.ready, Store: n.store.Stats, Listener: n.listenerStats,
+		Loaded: now(), Ready: n.ready, Explain: n.handler.Explain, Store: n.store.Stats, Listener: n.listenerStats,
 		AccessLogDropped: n.logDropped, Panics: n.handler.Panics,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
