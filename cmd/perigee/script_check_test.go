@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -184,4 +186,13 @@ func (s *story) logText(name string) []byte {
 		s.ts.Fatalf("%v", err)
 	}
 	return text
+}
+
+func (s *story) gunzip(_ bool, args []string) {
+	_, args = s.args("gunzip FILE OUT", args, 2, 2)
+	packed, err := gzip.NewReader(strings.NewReader(s.ts.ReadFile(args[0])))
+	s.ts.Check(err)
+	text, err := io.ReadAll(io.LimitReader(packed, maxBody))
+	s.ts.Check(err)
+	s.ts.Check(os.WriteFile(s.ts.MkAbs(args[1]), text, 0o600))
 }

@@ -42,6 +42,7 @@
 //	metric REGEXP N              waits until the series that match REGEXP sum up to N
 //	json FILE PATH=VALUE…        FILE (or stdout) is JSON with these values; PATH~REGEXP matches, PATH@N counts
 //	logged FILE NAME=VALUE…      waits for a line of JSON with all of these; NAME~REGEXP, NAME! = absent
+//	gunzip FILE OUT              writes what FILE holds in gzip to OUT
 //	cert NAME HOST…              writes NAME.pem and NAME.key
 //	places FILE PREFIX=CC…       writes a database of countries, in the format of the published ones
 //	freeport VAR                 sets VAR to a port that was free
@@ -129,7 +130,7 @@ func storyCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"open": (*story).open, "head": (*story).head, "read": (*story).read, "rest": (*story).rest, "leave": (*story).leave,
 		"dial": (*story).dial, "send": (*story).send, "expect": (*story).expect, "eof": (*story).eof,
 		"wait-for": (*story).waitFor, "wait-file": (*story).waitFile, "metric": (*story).metric, "json": (*story).json,
-		"logged": (*story).logged, "places": (*story).places, "cert": (*story).cert, "freeport": (*story).freePort,
+		"logged": (*story).logged, "places": (*story).places, "gunzip": (*story).gunzip, "cert": (*story).cert, "freeport": (*story).freePort,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			s := ts.Value(storyKey{}).(*story)
