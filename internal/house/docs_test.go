@@ -75,6 +75,7 @@ var docRules = []rule{
 			{"edge/a.go": "package edge\nvar x = failure{reason: \"new-word\"}\n", "docs/operations.md": "new-word\n"},
 			{"edge/a.go": "package edge\nfunc f() { x.record.Reason = \"new-word\" }\n", "docs/http-caching.md": "`new-word` in prose\n"},
 			{"edge/a.go": "package edge\nfunc f() { land.private, land.reason = r, \"new-word\" }\n", "docs/http-caching.md": "| b | `new-word` |\n"},
+			{"edge/a.go": "package edge\nconst newReason = \"new-word\"\n"},
 			{"origin/errors.go": "package origin\nvar kinds = []k{A: {\"new_word\", 502}}\n"},
 		},
 		good: []sample{
@@ -289,6 +290,11 @@ func details(s *source) []*ast.BasicLit {
 		case *ast.ValueSpec:
 			if s.dir() == "origin" && n.Names[0].Name == "kinds" && len(n.Values) == 1 {
 				all = append(all, firsts(n.Values[0])...)
+			}
+			for i, value := range n.Values {
+				if s.dir() == "edge" && i < len(n.Names) && strings.HasSuffix(n.Names[i].Name, "Reason") {
+					all = append(all, text(value)...)
+				}
 			}
 		case *ast.KeyValueExpr:
 			if key, ok := n.Key.(*ast.Ident); ok && s.dir() == "edge" && (key.Name == "reason" || key.Name == "Detail") {
