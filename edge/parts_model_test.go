@@ -29,6 +29,7 @@ type manners struct {
 	unconditional bool // If-Range is ignored
 	breaks        int  // one in so many bodies ends early; 0 = none
 	weak          bool // its tags are weak
+	posts         bool // versions change by POST, through the edge, and by nothing else
 }
 
 const (
@@ -52,6 +53,7 @@ type model struct {
 	mu       sync.Mutex // guards what follows
 	random   *rand.Rand
 	versions []modelVersion
+	least    int // the oldest version that may be seen by who asks now: those before were invalidated
 }
 
 func newModel(m manners, seed uint64) *model {
@@ -92,19 +94,48 @@ func (m *model) current() modelVersion {
 	return m.versions[len(m.versions)-1]
 }
 
-func (m *model) named(etag string) (modelVersion, bool) {
+func (m *model) named(etag string) (version modelVersion, n int, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, each := range m.versions {
+	for i, each := range m.versions {
 		if each.etag == etag {
-			return each, true
+			return each, i, true
 		}
 	}
-	return modelVersion{}, false
+	return modelVersion{}, 0, false
+}
+
+// post changes the resource through the edge. Whoever asks once it has been answered
+// must not see what was before.
+func (m *model) post(t *testing.T, r *rig) {
+	a, err := r.do(t.Context(), http.MethodPost, "/x")
+	if err != nil || a.StatusCode != http.StatusNoContent {
+		t.Errorf("POST: %v, %v", a.Response, err)
+		return
+	}
+	_, n, _ := m.named(a.Header.Get("X-Version"))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.least = max(m.least, n)
+}
+
+// floor is the oldest version that may be seen by who asks now.
+func (m *model) floor() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.least
 }
 
 // ServeHTTP is the origin.
 func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		time.Sleep(time.Duration(m.roll(int(modelWait))))
+		m.change()
+		w.Header().Set("X-Version", m.current().etag)
+		time.Sleep(time.Duration(m.roll(int(modelWait))))
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	version := m.current()
 	time.Sleep(time.Duration(m.roll(int(modelWait))))
 	h := w.Header()
@@ -145,13 +176,14 @@ func (b *breaking) Read(p []byte) (int, error) {
 type question struct {
 	method  string
 	fields  []string
+	delay   time.Duration // before it is asked
 	patient time.Duration // when the client leaves; 0 = never
 }
 
 func (m *model) question() question {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	q := question{method: http.MethodGet}
+	q := question{method: http.MethodGet, delay: time.Duration(m.random.Int64N(int64(2 * modelWait)))}
 	last := m.versions[len(m.versions)-1]
 	n := int64(len(last.body))
 	tag := m.versions[m.random.IntN(len(m.versions))].etag
@@ -182,8 +214,9 @@ func (m *model) question() question {
 	return q
 }
 
-// check tells what is wrong with an answer that began to be asked for at began.
-func (m *model) check(q question, a answered, began time.Time) error {
+// check tells what is wrong with an answer that began to be asked for at began, when
+// least was the floor.
+func (m *model) check(q question, a answered, began time.Time, least int) error {
 	switch a.StatusCode {
 	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
 		return nil
@@ -196,9 +229,12 @@ func (m *model) check(q question, a answered, began time.Time) error {
 	default:
 		return fmt.Errorf("status %d, %q", a.StatusCode, a.body)
 	}
-	version, ok := m.named(a.Header.Get("Etag"))
-	if !ok {
+	version, n, ok := m.named(a.Header.Get("Etag"))
+	switch {
+	case !ok:
 		return fmt.Errorf("ETag %q was never there", a.Header.Get("Etag"))
+	case n < least:
+		return fmt.Errorf("version %s, and %d was the oldest that had not been invalidated", version.etag, least)
 	}
 	// Two fetches of a second each may lie between asking and what was current.
 	if grace := modelLifetime + modelStale + 3*modelWait; !version.until.IsZero() && began.Sub(version.until) > grace {
@@ -261,6 +297,8 @@ func TestPartsModel(t *testing.T) {
 		{name: "breaking", breaks: 5},
 		{name: "weak", weak: true},
 		{name: "weak and unconditional", weak: true, unconditional: true, breaks: 10},
+		{name: "invalidated", posts: true},
+		{name: "invalidated, unconditional and breaking", posts: true, unconditional: true, breaks: 10},
 	} {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprint(m.name, " ", seed), func(t *testing.T) {
@@ -273,22 +311,25 @@ func TestPartsModel(t *testing.T) {
 func playModel(t *testing.T, r *rig, m *model) {
 	r.origin.Script("/x", testorigin.Answer{Handler: m.ServeHTTP})
 	for step := range modelSteps {
-		switch m.roll(6) {
-		case 0:
+		var wg sync.WaitGroup
+		switch action := m.roll(6); {
+		case action == 0 && m.manners.posts:
+			wg.Go(func() { m.post(t, r) })
+		case action == 0:
 			m.change()
-		case 1:
+		case action == 1:
 			later(time.Duration(m.roll(int(2 * modelLifetime))))
 		}
-		var wg sync.WaitGroup
 		for range 1 + m.roll(modelClients) {
 			q := m.question()
 			wg.Go(func() {
 				ctx, leave := t.Context(), func() {}
+				time.Sleep(q.delay)
 				if q.patient > 0 {
 					ctx, leave = context.WithTimeout(ctx, q.patient)
 				}
 				defer leave()
-				began := time.Now()
+				began, least := time.Now(), m.floor()
 				a, err := r.do(ctx, q.method, "/x", q.fields...)
 				switch {
 				case err != nil || a.err != nil:
@@ -296,7 +337,7 @@ func playModel(t *testing.T, r *rig, m *model) {
 						t.Errorf("step %d, %s %q: %v, %v", step, q.method, q.fields, err, a.err)
 					}
 				default:
-					if err := m.check(q, a, began); err != nil {
+					if err := m.check(q, a, began, least); err != nil {
 						t.Errorf("step %d, %s %q: %v (%s)", step, q.method, q.fields, err, a.Header.Get(httpcache.CacheStatusField))
 					}
 				}
