@@ -5,6 +5,7 @@ type Verdict uint8
 
 const (
 	Valid Verdict = iota
+	Soft          // past its lifetime, whatever it was
 	Gone          // nobody gets it any more, and it validates nothing
 )
 
