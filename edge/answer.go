@@ -185,10 +185,11 @@ func (x *exchange) clearHeader() {
 // refetchGone answers from the upstream when an object left the store between
 // look-up and reading.
 func (x *exchange) refetchGone() {
-	if x.wentAlone {
+	if x.refetched {
 		x.fail(failure{status: http.StatusServiceUnavailable, reason: "store-churn", text: "The response left the store before it could be sent; try again."})
 		return
 	}
+	x.refetched = true
 	x.clearHeader()
 	x.goAlone(errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss}))
 }

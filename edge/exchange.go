@@ -52,6 +52,7 @@ type exchange struct {
 	pacedAt   time.Time // when the client was given its deadline, zero for none
 	pacedFor  int       // bytes that the deadline is for
 	wentAlone bool      // a fetch of this request's own was made
+	refetched bool      // the whole was fetched because what was stored had gone
 }
 
 // serve takes the request through the steps, in order.
@@ -328,6 +329,10 @@ func (x *exchange) answerHealth() {
 // answerServerOptions answers for the server as a whole (RFC 9110 §9.3.7).
 func (x *exchange) answerServerOptions() {
 	x.record.Reason = "options"
+	x.answerOptions()
+}
+
+func (x *exchange) answerOptions() {
 	x.w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	x.w.Header().Set("Content-Length", "0")
 	x.writeHead(http.StatusOK)

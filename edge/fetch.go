@@ -136,6 +136,12 @@ func (x *exchange) alone(e *errand) bool {
 	return ok && x.now.Before(last.until)
 }
 
+// awaited tells whether a blocking playlist was made while this request waited for
+// it, so that it is as good as one of its own: the rule for live streams says so.
+func (x *exchange) awaited(s *httpcache.Stored, d httpcache.Decision) bool {
+	return x.policy.live && blockingPlaylist(x.target.Query) && d.Reason != httpcache.NoCache && s.ResponseTime().After(x.now)
+}
+
 // blockingPlaylist tells whether a request waits at the upstream for a segment to
 // come (RFC 8216bis, _HLS_msn): however short its answer lives, all who wait for the
 // same segment wait together.
@@ -157,7 +163,8 @@ func (x *exchange) suits(land *landing) bool {
 	if land.fallback {
 		return true
 	}
-	return httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), clock()).Action == httpcache.Serve
+	d := httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), clock())
+	return d.Action == httpcache.Serve || x.awaited(best.Stored(), d)
 }
 
 // deliver sends what an errand brought. mine says that the errand was made for
@@ -233,10 +240,13 @@ const statusClientLeft = 499
 
 // refreshLater validates a response that was served at once, stale or soon to be, in
 // the background: once for any number of requests, and not at all when too many
-// refreshes run already.
+// refreshes run already or one has failed a moment ago.
 func (x *exchange) refreshLater(stale *cachestore.Object, d httpcache.Decision) {
-	h, flight := x.h, x.h.flight(x.key, &x.req)
+	h, key, flight := x.h, x.key, x.h.flight(x.key, &x.req)
 	if h.flights.Waiting(flight) > 0 {
+		return
+	}
+	if until, ok := h.resting.get(key); ok && x.now.Before(until) {
 		return
 	}
 	select {
@@ -255,6 +265,10 @@ func (x *exchange) refreshLater(stale *cachestore.Object, d httpcache.Decision) 
 		land.anchor.begun()
 		if led {
 			land.dispose()
+		}
+		if land.object == nil || land.fallback {
+			// Each request for a popular page would else try an upstream that is down.
+			h.resting.set(key, clock().Add(refreshRest))
 		}
 	})
 }

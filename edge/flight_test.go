@@ -79,7 +79,7 @@ func TestFillOutlivesItsClient(t *testing.T) {
 			t.Error("the client that left got everything")
 		}
 		time.Sleep(5 * time.Second)
-		r.get(target).expect(t, 200, "HIT", "hit; ttl=54")
+		r.get(target).expect(t, 200, "HIT", "hit; ttl=55")
 		r.hits("/size/300000", 1)
 	})
 }
@@ -97,7 +97,7 @@ func TestFillBegunAloneOutlivesItsClient(t *testing.T) {
 			t.Error("the client that left got everything")
 		}
 		time.Sleep(5 * time.Second)
-		r.get("/x").expect(t, 200, "HIT", "hit; ttl=54")
+		r.get("/x").expect(t, 200, "HIT", "hit; ttl=55")
 		r.hits("/x", 2)
 	})
 }

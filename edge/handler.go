@@ -21,6 +21,9 @@ const (
 	// maxRefreshes is how many background refreshes may run at once; a stale
 	// response that would want one more is served without.
 	maxRefreshes = 256
+	// refreshRest is how long after a refresh that brought nothing no other one is made
+	// for the same key.
+	refreshRest = time.Second
 	// unshareableFor is how long a key whose response could not be shared is asked
 	// for without waiting for others.
 	unshareableFor = 2 * time.Minute
@@ -60,10 +63,11 @@ type Handler struct {
 
 	flights       origin.Flights[flightKey, *landing]
 	unshareable   memory[unshared]
-	vary          memory[[]string] // the selecting fields last seen
-	searches      memory[learned]  // No-Vary-Search of paths
-	searched      atomic.Bool      // there are some
-	generations   atomic.Int64     // of the rules in searches
+	resting       memory[time.Time] // until when nothing is refreshed
+	vary          memory[[]string]  // the selecting fields last seen
+	searches      memory[learned]   // No-Vary-Search of paths
+	searched      atomic.Bool       // there are some
+	generations   atomic.Int64      // of the rules in searches
 	invalidations *invalidations
 	complaints    complaints
 	coders        coders

@@ -275,7 +275,7 @@ func TestGoneTwiceEnds(t *testing.T) {
 		x, w := r.exchange(target)
 		found, d := x.look(x.now)
 		r.store.Remove(x.key)
-		x.wentAlone = true
+		x.refetched = true
 		x.answer(found, reply{result: ResultHit, status: hitStatus(d, ""), age: d.Age})
 		r.handler.end(x)
 		if got := w.Result().Header.Get(httpcache.CacheStatusField); w.Code != 503 || !strings.HasSuffix(got, "detail=store-churn") {

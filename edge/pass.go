@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 
 	"perigee/httpcache"
@@ -16,6 +17,9 @@ import (
 // pass sends the request straight to the upstream and its response straight back.
 // A response that is no error tells what it made invalid (RFC 9111 §4.4).
 func (x *exchange) pass() {
+	if x.lastHop() {
+		return
+	}
 	e := errandFor(x, nil, httpcache.Decision{})
 	e.forward = x.passForward()
 	if x.overloaded() {
@@ -66,6 +70,32 @@ func (x *exchange) pass() {
 	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
 }
+
+// lastHop answers in the upstream's place where an OPTIONS or TRACE was to go no
+// further than here, and takes one off the number of hops that are left (RFC 9110
+// §7.6.2).
+func (x *exchange) lastHop() bool {
+	lines := x.r.Header[maxForwards]
+	if x.r.Method != http.MethodOptions && x.r.Method != http.MethodTrace || len(lines) != 1 {
+		return false
+	}
+	left, err := strconv.ParseUint(lines[0], 10, 31)
+	switch {
+	case err != nil:
+	case left > 0:
+		x.r.Header[maxForwards] = []string{strconv.FormatUint(left-1, 10)}
+	case x.r.Method == http.MethodTrace:
+		x.fail(failure{status: http.StatusNotImplemented, reason: "last-hop", text: "TRACE ends here, and is not answered."})
+		return true
+	default:
+		x.record.Reason = "last-hop"
+		x.answerOptions()
+		return true
+	}
+	return false
+}
+
+const maxForwards = "Max-Forwards"
 
 // keepPosted stores what a POST has made of its own target, if the response says
 // that this is what a GET would have from now on (RFC 9110 §9.3.3), and answers.

@@ -302,3 +302,30 @@ func TestShortBodyIsGatheredFirst(t *testing.T) {
 		r.hits("/sum", 1)
 	})
 }
+
+// An OPTIONS that was to go no further ends here; one that may go on has one hop less
+// left (RFC 9110 §7.6.2).
+func TestMaxForwards(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		for _, test := range []struct {
+			method, left string
+			status, hits int
+			sent         string
+		}{
+			{http.MethodOptions, "0", 200, 0, ""},
+			{http.MethodTrace, "0", 501, 0, ""},
+			{http.MethodOptions, "3", 200, 1, "2"},
+			{http.MethodOptions, "x", 200, 2, "x"},
+			{http.MethodPost, "0", 200, 3, "0"},
+		} {
+			a, err := r.do(t.Context(), test.method, "/x?body=a", "Max-Forwards: "+test.left)
+			if err != nil || a.StatusCode != test.status {
+				t.Errorf("%s, Max-Forwards %s: %v, %v; want %d", test.method, test.left, a.Response, err, test.status)
+			}
+			r.hits("/x", test.hits)
+			if last, ok := r.origin.Last("/x"); ok && test.sent != "" && last.Header.Get("Max-Forwards") != test.sent {
+				t.Errorf("%s, Max-Forwards %s: the origin got %q, want %q", test.method, test.left, last.Header.Get("Max-Forwards"), test.sent)
+			}
+		}
+	})
+}

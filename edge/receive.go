@@ -77,6 +77,11 @@ func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.
 	if refusal != httpcache.Storable {
 		if !refusal.OfRequest() && speaksOfAll(response.Status) {
 			e.h.unshareable.set(e.key, unshared{response.ResponseTime.Add(unshareableFor), refusal.String()})
+			if e.held != nil && e.part == "" {
+				// Nor is what is held what the page is any more (RFC 9111 §4.3.3): its
+				// stale windows would go on for those who come later.
+				e.h.store.Remove(e.held.Key())
+			}
 		}
 		land.private, land.reason = response, refusal.String()
 		return e.answers(response)

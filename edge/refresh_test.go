@@ -112,6 +112,67 @@ func TestEarlyRefreshFails(t *testing.T) {
 	})
 }
 
+// A refresh that fails is not tried again by each request for the stale page.
+func TestFailedRefreshRests(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		const target = "/text/a?cc=max-age%3D60,stale-while-revalidate%3D600&etag=v1"
+		r.get(target)
+		r.origin.Script("/text/a", testorigin.Answer{Status: 503})
+		later(70 * time.Second)
+		for range 100 {
+			if a := r.get(target); a.Header.Get("X-Cache") != "STALE" {
+				t.Errorf("X-Cache %s, want STALE", a.Header.Get("X-Cache"))
+			}
+			later(30 * time.Millisecond)
+		}
+		if n := r.origin.Hits("/text/a"); n < 3 || n > 1+4 {
+			t.Errorf("3 s of requests cost %d refreshes, want about one a second", n-1)
+		}
+		r.origin.Unscript("/text/a")
+		later(2 * time.Second)
+		r.get(target)
+		synctest.Wait()
+		r.get(target).isHit(t, "after a refresh that worked", true)
+	})
+}
+
+// A refresh whose answer may not be stored says that what is stored is not the page any
+// more: it is not served stale until its window ends. An error says no such thing.
+func TestRefreshThatMayNotBeStored(t *testing.T) {
+	tests := map[string]struct {
+		answer testorigin.Answer
+		gone   bool
+	}{
+		"private":            {testorigin.Answer{Fields: []string{"cache-control: private"}, Text: "new"}, true},
+		"gone":               {testorigin.Answer{Status: 404, Fields: []string{"cache-control: no-store"}, Text: "new"}, true},
+		"elsewhere":          {testorigin.Answer{Status: 302, Fields: []string{"location: /login"}, Text: "new"}, true},
+		"failing":            {testorigin.Answer{Status: 503, Text: "new"}, false},
+		"too many questions": {testorigin.Answer{Status: 429, Text: "new"}, false},
+		"forbidden":          {testorigin.Answer{Status: 403, Fields: []string{"cache-control: no-store"}, Text: "new"}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+				const target = "/text/a?cc=max-age%3D60,stale-while-revalidate%3D600&etag=v1"
+				r.get(target)
+				r.origin.Script("/text/a", test.answer)
+				later(70 * time.Second)
+				if a := r.get(target); a.body != "/text/a" {
+					t.Errorf("the first client after the lifetime got %q, want what is stale", a.body)
+				}
+				synctest.Wait()
+				want := "/text/a"
+				if test.gone {
+					want = "new"
+				}
+				if a := r.get(target); a.body != want {
+					t.Errorf("the next client got %q, want %q (%s)", a.body, want, a.Header.Get(httpcache.CacheStatusField))
+				}
+			})
+		})
+	}
+}
+
 // What was stored of parts, and what was asked for by HEAD, is refreshed whole or not at
 // all, never by a part.
 func TestRefreshOfParts(t *testing.T) {

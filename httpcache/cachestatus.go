@@ -11,7 +11,7 @@ type CacheStatus struct {
 	Hit       bool
 	Fwd       Forward
 	FwdStatus int           // status of the origin's answer; 0 = not said
-	TTL       time.Duration // said in whole seconds, rounded down
+	TTL       time.Duration // said in whole seconds: of what is fresh rounded up, so that with Age it gives the lifetime; of what is stale away from zero
 	HasTTL    bool
 	Stored    bool
 	Collapsed bool
@@ -59,7 +59,10 @@ func (c CacheStatus) Append(dst []byte, name string) []byte {
 		dst = strconv.AppendInt(append(dst, "; fwd-status="...), int64(c.FwdStatus), 10)
 	}
 	if c.HasTTL {
-		seconds := int64(math.Floor(c.TTL.Seconds()))
+		seconds := int64(math.Ceil(c.TTL.Seconds()))
+		if c.TTL < 0 {
+			seconds = int64(math.Floor(c.TTL.Seconds()))
+		}
 		dst = strconv.AppendInt(append(dst, "; ttl="...), seconds, 10)
 	}
 	if c.Stored {

@@ -31,7 +31,7 @@ func (o Outcome) String() string {
 // and Range. Where the response is no success preconditions are ignored
 // (§13.2.1).
 //
-// RFC 9111 §4.3.2 lets a cache ignore If-Match and If-Unmodified-Since. They
+// A cache may ignore If-Match and If-Unmodified-Since (RFC 9110 §13.1.1, §13.1.4). They
 // are applied because clients join the parts of a download with them: to
 // ignore them would let two versions mix.
 func Evaluate(req *Request, s *Stored) Outcome {

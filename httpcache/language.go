@@ -161,9 +161,9 @@ func isLanguageRange(s string) bool {
 
 // prefers reports whether the request wants before all others the one language
 // that the response is in, by its own word. Such a request is answered by s
-// whatever else it would take: the client gets its first choice. RFC 9111 §4.1
-// lets a cache match by what it knows a field to mean; that a server would have
-// chosen differently for a client whose first choice it has is not to be feared.
+// whatever else it would take: the client gets its first choice. That goes
+// beyond the identical semantics of RFC 9111 §4.1; but a server that chooses by this
+// field and has a client's first choice would not give it another.
 func (s *Stored) prefers(lines []string) bool {
 	own := s.header[contentLanguageField]
 	if len(own) != 1 || len(lines) == 0 {
