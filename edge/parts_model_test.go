@@ -129,15 +129,15 @@ func (m *model) floor() int {
 // ServeHTTP is the origin.
 func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
-		time.Sleep(time.Duration(m.roll(int(modelWait))))
+		later(time.Duration(m.roll(int(modelWait))))
 		m.change()
 		w.Header().Set("X-Version", m.current().etag)
-		time.Sleep(time.Duration(m.roll(int(modelWait))))
+		later(time.Duration(m.roll(int(modelWait))))
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	version := m.current()
-	time.Sleep(time.Duration(m.roll(int(modelWait))))
+	later(time.Duration(m.roll(int(modelWait))))
 	h := w.Header()
 	h.Set(httpcache.CacheControlField, fmt.Sprintf("max-age=%.0f, stale-while-revalidate=%.0f", modelLifetime.Seconds(), modelStale.Seconds()))
 	h.Set("Etag", version.etag)
@@ -324,7 +324,7 @@ func playModel(t *testing.T, r *rig, m *model) {
 			q := m.question()
 			wg.Go(func() {
 				ctx, leave := t.Context(), func() {}
-				time.Sleep(q.delay)
+				later(q.delay)
 				if q.patient > 0 {
 					ctx, leave = context.WithTimeout(ctx, q.patient)
 				}
