@@ -326,3 +326,29 @@ func TestNoVarySearchHerd(t *testing.T) {
 		r.get("/x?"+url.Values{"a": {"1"}, "u": {"x y"}}.Encode()).isHit(t, "an equal query", true)
 	})
 }
+
+// A learned rule beside the site's own key: each takes out what it says, facets stay
+// apart, and an invalidation strikes them all.
+func TestNoVarySearchBesideKeyOptions(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		r.keyed(KeySpec{Query: httpcache.QueryRule{Exclude: globs("utm_*")}, Cookies: []string{"plan"}})
+		r.origin.Script("/x", testorigin.Answer{Fields: []string{"cache-control: max-age=60", `no-vary-search: params=("u")`}, Text: "hi"})
+		ask := func(want bool) {
+			t.Helper()
+			for i, plan := range []string{"pro", "free"} {
+				query := "a=1&utm_x=1&u=" + itoa(int64(i))
+				r.get("/x?"+query, "Cookie: plan="+plan).isHit(t, plan+": "+query, want)
+				if got := r.seen("/x").URI; strings.Contains(got, "utm_") || !strings.Contains(got, "u=") {
+					t.Errorf("the origin got %s, want it without what the key leaves out, and with what the rule does", got)
+				}
+				r.get("/x?u=9&utm_y=2&a=1", "Cookie: plan="+plan).isHit(t, plan+", an equal query", true)
+			}
+		}
+		ask(false)
+		ask(true)
+		r.post("/x?a=1&utm_z=1&u=5", 200)
+		r.get("/x?a=1&u=7", "Cookie: plan=pro").isHit(t, "an equal query after the POST", false)
+		r.get("/x?a=1&u=7", "Cookie: plan=free").isHit(t, "another plan after the POST", false)
+		r.get("/x?a=1&u=8", "Cookie: plan=free").isHit(t, "stored again", true)
+	})
+}

@@ -19,7 +19,7 @@ type lie struct {
 	span    string // Content-Range, "" for none
 	kind    string // Content-Type
 	body    string
-	length  int  // Content-Length, 0 for the true one
+	length  int  // Content-Length, 0 for the true one, -1 for none
 	unasked bool // given to requests without Range too
 }
 
@@ -46,7 +46,13 @@ func lyingOrigin(l lie) http.HandlerFunc {
 			n = l.length
 		}
 		h.Set("Content-Length", strconv.Itoa(n))
+		if l.length < 0 {
+			h.Del("Content-Length")
+		}
 		w.WriteHeader(l.status)
+		if l.length < 0 {
+			_ = http.NewResponseController(w).Flush() // else net/http counts
+		}
 		_, _ = w.Write([]byte(l.body))
 	}
 }
@@ -62,6 +68,8 @@ func TestOriginsThatLieAboutParts(t *testing.T) {
 		"more bytes":                 {status: 206, span: "bytes 50-299/10000", body: part(50, 299)},
 		"a length beside the point":  {status: 206, span: "bytes 100-199/10000", body: part(100, 149)},
 		"a body that is cut":         {status: 206, span: "bytes 100-199/10000", body: part(100, 149), length: 100},
+		"chunked, too short":         {status: 206, span: "bytes 100-199/10000", body: part(100, 149), length: -1},
+		"chunked, too long":          {status: 206, span: "bytes 100-199/10000", body: part(100, 299), length: -1},
 		"a smaller whole":            {status: 206, span: "bytes 100-199/150", body: part(100, 199)},
 		"no length of the whole":     {status: 206, span: "bytes 100-199/*", body: part(100, 199)},
 		"no Content-Range":           {status: 206, body: part(100, 199)},
