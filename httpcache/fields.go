@@ -35,7 +35,9 @@ func neverHopByHop(name string) bool {
 const maxConnectionOptions = 32
 
 // connectionOptions returns what Connection lists apart from the options that
-// are no fields or are hop-by-hop anyway; nil is the usual answer.
+// are no fields or are hop-by-hop anyway; nil is the usual answer. What is no token
+// is no name: were it compared, a letter that folds to one of ASCII would name a
+// field here that it does not name elsewhere.
 func connectionOptions(lines []string) []string {
 	var options []string
 	for _, line := range lines {
@@ -43,7 +45,7 @@ func connectionOptions(lines []string) []string {
 			var option string
 			option, line = cutMember(line)
 			switch {
-			case option == "", strings.EqualFold(option, "close"), strings.EqualFold(option, "keep-alive"),
+			case !isToken(option), strings.EqualFold(option, "close"), strings.EqualFold(option, "keep-alive"),
 				strings.EqualFold(option, "upgrade"), strings.EqualFold(option, "te"):
 			case len(options) < maxConnectionOptions:
 				options = append(options, option)
@@ -60,6 +62,20 @@ func listsField(options []string, name string) bool {
 		}
 	}
 	return false
+}
+
+// DropConnectionFields removes from a request's fields those that Connection names
+// (RFC 9110 §7.6.1), so that whatever looks at them sees what the origin will.
+// Connection itself and what goes with it stay, Upgrade and TE among them, and so do
+// the fields that Connection cannot name. Keys of h are in canonical form. It
+// allocates nothing where Connection names no such field.
+func DropConnectionFields(h http.Header) {
+	for _, option := range connectionOptions(h[ConnectionField]) {
+		name := http.CanonicalHeaderKey(option)
+		if name != ConnectionField && !neverHopByHop(name) {
+			delete(h, name)
+		}
+	}
 }
 
 // ForwardHeader returns the fields of a request that go on to the origin: a

@@ -11,9 +11,9 @@ const (
 	contentLanguageField = "Content-Language"
 )
 
-// maxLanguages bounds the ranges of one Accept-Language that are weighed; a
-// longer list is kept as it is.
-const maxLanguages = 64
+// maxLanguages bounds the members of one Accept-Language that are weighed; a
+// longer list keeps its order.
+const maxLanguages = 32
 
 // language is a member of Accept-Language.
 type language struct {
@@ -81,14 +81,14 @@ func appendWeight(dst []byte, weight int) []byte {
 // parseLanguages reads Accept-Language in lower case, each range once. ok is
 // false where a member is none or there are too many.
 func parseLanguages(list string) (languages []language, ok bool) {
-	for list != "" {
+	for members := 0; list != ""; {
 		var member string
 		member, list, _ = strings.Cut(list, ",")
 		if member = trimOWS(member); member == "" {
 			continue
 		}
 		l, valid := parseLanguage(member)
-		if !valid || len(languages) == maxLanguages {
+		if members++; !valid || members > maxLanguages {
 			return nil, false
 		}
 		if !slices.ContainsFunc(languages, func(other language) bool { return other.name == l.name }) {
@@ -159,31 +159,39 @@ func isLanguageRange(s string) bool {
 	}
 }
 
-// prefers reports whether the request wants before all others the one language
-// that the response is in, by its own word. Such a request is answered by s
-// whatever else it would take: the client gets its first choice. That goes
-// beyond the identical semantics of RFC 9111 §4.1; but a server that chooses by this
-// field and has a client's first choice would not give it another.
-func (s *Stored) prefers(lines []string) bool {
-	own := s.header[contentLanguageField]
-	if len(own) != 1 || len(lines) == 0 {
-		return false
+// firstChoice returns the one language that a value of Accept-Language in normal
+// form names before all others; empty where there is none, or the value is
+// malformed.
+func firstChoice(normal string) string {
+	languages, ok := parseLanguages(normal)
+	if !ok || len(languages) == 0 {
+		return ""
 	}
-	tag := strings.ToLower(trimOWS(own[0]))
-	if tag == "*" || !isLanguageRange(tag) {
-		return false
+	first := languages[0] // the normal form is ordered by weight
+	if first.name == "*" || first.weight == 0 || len(languages) > 1 && languages[1].weight == first.weight {
+		return ""
 	}
-	languages, ok := parseLanguages(strings.ToLower(strings.Join(lines, ",")))
-	if !ok {
-		return false
-	}
-	var weight, most int
-	for _, l := range languages {
-		if l.name == tag {
-			weight = l.weight
-		} else {
-			most = max(most, l.weight)
-		}
-	}
-	return weight > most
+	return first.name
 }
+
+// ownLanguage returns the language of the response if it is just what its own
+// request wanted before all others; empty where it is not. A server that fell back,
+// or that read the field in its own way, has not chosen by it.
+func (s *Stored) ownLanguage() string {
+	i := slices.Index(s.varyKeys, acceptLanguageField)
+	own := s.header[contentLanguageField]
+	if i < 0 || len(own) != 1 {
+		return ""
+	}
+	if first := firstChoice(s.selecting[i]); first != "" && strings.EqualFold(first, trimOWS(own[0])) {
+		return first
+	}
+	return ""
+}
+
+// prefers reports whether first, which a request wants before all others, is the
+// language that s was asked for and is in. Such a request is answered by s where
+// nothing was stored for its very list: the client gets its first choice. That
+// goes beyond the identical semantics of RFC 9111 §4.1; but a server that chose by
+// this field once, and has a client's first choice, would not give it another.
+func (s *Stored) prefers(first string) bool { return first != "" && first == s.language }

@@ -109,7 +109,7 @@ func TestResetForgets(t *testing.T) {
 		t.Errorf("Reset left something: %+v", q)
 	}
 	q.Reset(nil)
-	if diff := cmp.Diff(Request{}, *q, cmp.AllowUnexported(Request{}, requestDirectives{})); diff != "" {
+	if diff := cmp.Diff(Request{}, *q, cmp.AllowUnexported(Request{}, requestDirectives{}, normalFields{}, normalField{})); diff != "" {
 		t.Errorf("Reset(nil) (-want +got):\n%s", diff)
 	}
 }

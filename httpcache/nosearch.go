@@ -52,6 +52,19 @@ func ParseNoVarySearch(lines []string) (*NoVarySearch, bool) {
 	return n, true
 }
 
+// SameSearch reports whether both responses say the same of the query: their
+// No-Vary-Search fields are equal rules, however they are written. A field that is
+// absent or not understood is the default rule.
+func SameSearch(a, b *Stored) bool {
+	mine, theirs := a.header[NoVarySearchField], b.header[NoVarySearchField]
+	if slices.Equal(mine, theirs) {
+		return true
+	}
+	one, _ := ParseNoVarySearch(mine)
+	other, _ := ParseNoVarySearch(theirs)
+	return one.String() == other.String()
+}
+
 func (n *NoVarySearch) setOrder(dictionary *httpsfv.Dictionary) bool {
 	member, given := dictionary.Get("key-order")
 	if !given {

@@ -8,8 +8,9 @@ import (
 
 // Request is what the law needs of a request, parsed once. It refers to the
 // fields of the *http.Request it was made from and reads them later: they must
-// not be changed while it is in use. Select writes to it, so one goroutine
-// uses it at a time. The zero value is ready for Reset.
+// not be changed while it is in use. What compares selecting fields writes to it
+// (Select, Decide, NewStored, VariantOf, SelectingOf), so one goroutine uses it at
+// a time. The zero value is ready for Reset.
 type Request struct {
 	method    string
 	host      string
@@ -24,8 +25,10 @@ type Request struct {
 	authorized   bool
 	conditional  bool
 	rangeField   string
-	connectioned []string // fields that Connection names; gone for the law
-	selected     *Stored  // what Select last chose for it
+	connectioned []string               // fields that Connection names; gone for the law
+	selected     *Stored                // what Select last chose for it
+	hidden       func(name string) bool // see Hide
+	normals      normalFields           // what was compared so far
 }
 
 // NewRequest returns the parsed form of r.

@@ -31,6 +31,7 @@ type Stored struct {
 	vary      []string // selecting fields, sorted, lower case
 	varyKeys  []string // the same names in canonical form
 	selecting []string // their normal values
+	language  string   // see ownLanguage
 	variant   VariantID
 	tags      []string
 	groups    []string
@@ -83,7 +84,8 @@ func (s *Stored) HasValidator() bool { return s.etag != "" || s.lastModified != 
 func (s *Stored) Vary() []string { return s.vary }
 
 // Variant identifies the response among those of its key: equal to
-// VariantOf(s.Vary(), req) for each request that s answers.
+// VariantOf(s.Vary(), req) for each request with the selecting fields that s was
+// stored for.
 func (s *Stored) Variant() VariantID { return s.variant }
 
 // Tags returns the tags by which the response may be purged, each once. It must

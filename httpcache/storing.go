@@ -158,6 +158,7 @@ func (s *Stored) finish(rules *Rules, cc *responseDirectives, resp Response) {
 			s.unseen[name] = slices.Clone(lines)
 		}
 	}
+	s.language = s.ownLanguage()
 	s.groups = parseGroups(resp.Header[cacheGroupsField])
 	s.sizeBytes = s.estimate()
 }

@@ -56,7 +56,7 @@ const noValue = "\x00"
 func selectingValues(keys []string, req *Request) []string {
 	values := make([]string, len(keys))
 	for i, key := range keys {
-		values[i] = normalValue(key, req.values(key))
+		values[i] = req.normal(key).value
 	}
 	return values
 }
@@ -110,20 +110,41 @@ func normalList(list string) string {
 	return string(out)
 }
 
-// matches reports whether the request's selecting fields are those that s was
-// stored for (RFC 9111 §4.1), or name its language as their first choice.
-func (s *Stored) matches(req *Request) bool {
+// fit says how well a stored response suits the selecting fields of a request; the
+// greater suits better.
+type fit uint8
+
+const (
+	unfit    fit = iota
+	inChoice     // it is in the language that the request wants before all others
+	exact        // it was stored for these very fields (RFC 9111 §4.1)
+)
+
+// fit compares the request's selecting fields with those that s was stored for.
+func (s *Stored) fit(req *Request) fit {
+	best := exact
 	for i, key := range s.varyKeys {
-		lines := req.values(key)
-		if len(lines) == 1 && lines[0] == s.selecting[i] {
-			continue // already in normal form, the usual case
+		field := req.normals.find(key)
+		if field == nil {
+			lines := req.selectingLines(key)
+			if len(lines) == 1 && lines[0] == s.selecting[i] {
+				continue // already in normal form, the usual case
+			}
+			normal := req.normalise(key, lines)
+			field = &normal
 		}
-		if normalValue(key, lines) != s.selecting[i] && (key != acceptLanguageField || !s.prefers(lines)) {
-			return false
+		switch {
+		case field.value == s.selecting[i]:
+		case s.prefers(field.language):
+			best = inChoice
+		default:
+			return unfit
 		}
 	}
-	return true
+	return best
 }
+
+func (s *Stored) matches(req *Request) bool { return s.fit(req) != unfit }
 
 // VariantOf returns the VariantID that a response to req would have if it had
 // the given selecting fields, sorted and in lower case as Stored.Vary returns
@@ -148,20 +169,27 @@ func variantHash(names, values []string) VariantID {
 	return VariantID(binary.BigEndian.Uint64(sum[:]))
 }
 
-// Select returns the variant that answers the request, the most recent by Date,
-// then by arrival, where several do (RFC 9111 §4.1). ok is false where none
-// does. req remembers the choice, so that Decide does not compare again.
+// Select returns the variant that answers the request: before all one that was
+// stored for its very selecting fields, then one in the language that it wants
+// first, and the most recent by Date, then by arrival, where several do (RFC 9111
+// §4.1). ok is false where none does. req remembers the choice, so that Decide does
+// not compare again.
 func Select[T interface{ Stored() *Stored }](req *Request, variants []T) (best T, ok bool) {
 	var chosen *Stored
+	suits := unfit
 	for _, v := range variants {
 		s := v.Stored()
-		if s == nil || chosen != nil && !s.newerThan(chosen) || !s.matches(req) {
+		if s == nil || suits == exact && !s.newerThan(chosen) {
 			continue
 		}
-		best, chosen, ok = v, s, true
+		f := s.fit(req)
+		if f == unfit || f < suits || f == suits && !s.newerThan(chosen) {
+			continue
+		}
+		best, chosen, suits = v, s, f
 	}
 	req.selected = chosen
-	return best, ok
+	return best, chosen != nil
 }
 
 func (s *Stored) newerThan(other *Stored) bool {
