@@ -111,7 +111,7 @@ func TestBornMarksAndRepresentation(t *testing.T) {
 	if old.Representation() == 0 || old.Representation() == plain.Representation() {
 		t.Errorf("two bodies have the names %d and %d", plain.Representation(), old.Representation())
 	}
-	fresh := r.store.FreshenAt(old, storetest.Stored(t), 9)
+	fresh := r.store.FreshenAt(old, storetest.Stored(t), 9, nil)
 	if fresh.Born() != 9 || !cmp.Equal(fresh.Marks(), marks) || fresh.Representation() != old.Representation() {
 		t.Errorf("freshened: born %d, marks %v, representation %d after %d", fresh.Born(), fresh.Marks(), fresh.Representation(), old.Representation())
 	}
@@ -194,7 +194,7 @@ func TestFreshenParts(t *testing.T) {
 	r.putPart(storetest.Tagged(t, `"a"`, 0), whole, 200, 249)
 	old := r.found()
 	f := r.beginPart(storetest.Tagged(t, `"a"`, time.Hour), whole, 100, 199, old)
-	fresh := r.store.FreshenAt(old, storetest.Tagged(t, `"a"`, 2*time.Hour), 3)
+	fresh := r.store.FreshenAt(old, storetest.Tagged(t, `"a"`, 2*time.Hour), 3, nil)
 	if got := r.get(1); len(got) != 2 || got[1] != fresh || !cmp.Equal(fresh.Extents(), spans(0, 99, 200, 249)) {
 		t.Fatalf("Get found %d objects; the freshened one has %v", len(got), fresh.Extents())
 	}
@@ -212,7 +212,7 @@ func TestFreshenParts(t *testing.T) {
 	}
 	// A fill cannot be freshened: the result serves one request.
 	f = r.beginPart(storetest.Tagged(t, `"a"`, 0), whole, 250, 299, o)
-	alone := r.store.FreshenAt(f.Object(), storetest.Tagged(t, `"a"`, 3*time.Hour), 4)
+	alone := r.store.FreshenAt(f.Object(), storetest.Tagged(t, `"a"`, 3*time.Hour), 4, nil)
 	if got := r.get(1); len(got) != 2 || got[0] != f.Object() || got[1] != o {
 		t.Errorf("freshening a fill changed what is found: %v", got)
 	}
@@ -238,7 +238,7 @@ func TestPartsHalfGone(t *testing.T) {
 		t.Errorf("Open of what is half gone: %v, want ErrGone", err)
 	}
 	checkRead(t, o, whole, 0, 100)
-	r.store.FreshenAt(o, meta, 1)
+	r.store.FreshenAt(o, meta, 1, nil)
 	if got := r.get(1); len(got) != 0 {
 		t.Errorf("freshening brought %d objects back", len(got))
 	}

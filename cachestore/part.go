@@ -184,8 +184,12 @@ func (f *Fill) united(there *Object, row []extent) *Object {
 
 // marksBeside are the marks of there and of the part, each once.
 func (f *Fill) marksBeside(there *Object) []httpcache.Key {
-	marks := there.marks
-	for _, mark := range f.object.marks {
+	return joinMarks(there.marks, f.object.marks)
+}
+
+// joinMarks are all of both, each once.
+func joinMarks(marks, more []httpcache.Key) []httpcache.Key {
+	for _, mark := range more {
 		if !slices.Contains(marks, mark) {
 			marks = append(slices.Clip(marks), mark)
 		}

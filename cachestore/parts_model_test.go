@@ -222,7 +222,7 @@ func (m *model) other() {
 		if m.home != nil {
 			o := m.found()
 			m.home.came = m.after
-			m.store.FreshenAt(o, storetest.Tagged(m.t, etagOf(m.home.version), m.after), o.Born())
+			m.store.FreshenAt(o, storetest.Tagged(m.t, etagOf(m.home.version), m.after), o.Born(), nil)
 		}
 	default:
 		m.tier.Remove(storetest.Key(1)) // as eviction would

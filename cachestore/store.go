@@ -70,19 +70,19 @@ func (s *Store) Use(o *Object) {
 
 // Freshen is FreshenAt for a validation that says nothing of when it began.
 func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
-	return s.FreshenAt(old, meta, old.born)
+	return s.FreshenAt(old, meta, old.born, nil)
 }
 
 // FreshenAt puts meta in the place of old's metadata, without touching its bytes, and
 // returns the object that now stands for both. Where that cannot be kept (no room,
 // the body is still arriving or has been let go, or old has left the store or been
 // replaced meanwhile) the result serves this request only, and the store is left as
-// it was. born is when the validation began.
-func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born int64) *Object {
+// it was. born is when the validation began; marks are added to those of old.
+func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born int64, marks []httpcache.Key) *Object {
 	o := &Object{
 		key: old.key, label: old.label, stored: meta, budget: s.budget,
 		body: old.body, row: old.row, size: old.size,
-		born: born, marks: old.marks, representation: old.representation,
+		born: born, marks: joinMarks(old.marks, marks), representation: old.representation,
 	}
 	o.weigh(len(o.row))
 	if old.Filling() || !o.retain() {

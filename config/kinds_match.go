@@ -225,5 +225,10 @@ func parseKeyField(s string) (any, *fault) {
 	case "Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return nil, faultf("leave it out", "%s belongs to the connection", name)
 	}
+	if strings.Contains(name, "_") || strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Perigee-") ||
+		name == "Forwarded" || name == "X-Real-Ip" {
+		return nil, faultf("leave it out; country and device are keys of their own",
+			"%s does not reach the origin: a client could claim anything in it", name)
+	}
 	return name, nil
 }

@@ -79,20 +79,23 @@ func keyParts(list, boolean string) []*key {
 		queryKey(),
 		{
 			name: "headers", item: &key{kind: kindKeyField}, deflt: list, example: "[X-Tenant]", unique: true,
-			doc: "Request fields whose values are part of the key. At most 16 with the cookies.",
+			doc: "Request fields whose values are part of the key. At most 16 with the cookies. Responses name them in `Vary`.",
 		},
 		{
 			name: "cookies", item: &key{kind: kindCookie}, deflt: list, example: "[currency]", unique: true,
-			doc: "Cookies whose values are part of the key.",
+			doc: "Cookies whose values are part of the key. Responses name `Cookie` in `Vary`.",
 		},
-		{name: "country", kind: kindBool, deflt: boolean, example: "true", doc: "The client's country, by the node's `geo.databases`."},
-		{name: "device", kind: kindBool, deflt: boolean, example: "true", doc: "The class of the client's device."},
+		{name: "country", kind: kindBool, deflt: boolean, example: "true", doc: "The client's country, by the node's `geo.databases`. The origin finds it in `X-Perigee-Country`; no `Vary` can tell a " +
+			"cache behind perigee of it."},
+		{name: "device", kind: kindBool, deflt: boolean, example: "true", doc: "The class of the client's device: mobile, tablet, desktop or bot. The origin finds it in `X-Perigee-Device`, and should " +
+			"choose by that alone: by `User-Agent` it might tell apart what the key does not."},
 	}
 }
 
 func queryKey() *key {
 	return &key{
-		name: "query", doc: "Which parameters of the query are part of the key. What is left out does not reach the origin either.",
+		name: "query", doc: "Which parameters of the query are part of the key. What is left out does not reach the origin either, " +
+			"but for requests that are passed (other methods than GET and HEAD, `bypass`).",
 		keys: []*key{
 			{
 				name: "include", item: &key{kind: kindParamGlob}, deflt: "[]", example: "[page, filter_*]", mostItems: maxKeyGlobs,

@@ -197,6 +197,9 @@ func TestParse(t *testing.T) {
 		{kind: kindKeyField, text: "range", hint: "leave it out"},
 		{kind: kindKeyField, text: "if-none-match", hint: "leave it out"},
 		{kind: kindKeyField, text: "te", hint: "leave it out"},
+		{kind: kindKeyField, text: "x_tenant", hint: "leave it out"},
+		{kind: kindKeyField, text: "x-forwarded-proto", hint: "leave it out"},
+		{kind: kindKeyField, text: "X-Perigee-Country", hint: "country"},
 		{kind: kindKeyField, text: "", hint: "X-Tenant"},
 		{kind: kindText, text: "anything: at all", want: "anything: at all"},
 	}

@@ -128,6 +128,11 @@ func (x *exchange) markResponse(h http.Header, result Result, status httpcache.C
 	x.addCacheStatus(h, status)
 	h["X-Cache"] = xCache[result]
 	addVia(h, "HTTP/1.1")
+	if x.policy != nil && result != ResultError {
+		for _, name := range x.policy.key.vary {
+			addVary(h, name) // caches behind us have no other way to know
+		}
+	}
 	switch {
 	case x.final != nil:
 		x.final.editResponse(h)

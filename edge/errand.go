@@ -18,6 +18,7 @@ type errand struct {
 	h          *Handler
 	site       *Site
 	policy     *policy
+	open       uint64 // the rules that match if the response does
 	req        *httpcache.Request
 	naming     // of the target
 	clientHost string
@@ -73,11 +74,12 @@ func (l *landing) dispose() {
 // about held.
 func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *errand {
 	e := &errand{
-		h: x.h, site: x.site, policy: x.policy, naming: x.naming, client: x.r, req: httpcache.NewRequest(x.r),
+		h: x.h, site: x.site, policy: x.policy, open: x.open, naming: x.naming, client: x.r, req: httpcache.NewRequest(x.r),
 		clientHost: x.host, proto: x.r.Proto, forwarded: x.forwardedFor(), forward: d.Reason.Forward(),
 		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
 		early: d.Action == httpcache.Serve,
 	}
+	e.req.Hide(x.policy.key.dropped)
 	if d.Action == httpcache.Fetch {
 		e.aimAtPart(d.Reason == httpcache.PartMiss)
 	}
@@ -92,6 +94,8 @@ func (e *errand) asGet() {
 	get := *e.client
 	get.Method = http.MethodGet
 	e.client, e.req = &get, httpcache.NewRequest(&get)
+	e.policy, e.open = e.site.policies.forRequest(&asking{path: e.target.Path, host: e.clientHost, r: &get})
+	e.req.Hide(e.policy.key.dropped)
 }
 
 // flight names the flight that a request may share, as far as its selecting fields
@@ -137,7 +141,7 @@ func (e *errand) policyFor(status int, h http.Header) *policy {
 	if values := h[httpcache.ContentTypeField]; len(values) > 0 {
 		contentType = values[0]
 	}
-	return e.site.policies.forResponse(e.policy, e.target.Path, e.clientHost, e.client, status, contentType)
+	return e.site.policies.forResponse(e.policy, e.open, status, contentType)
 }
 
 func (e *errand) landing() *landing { return &landing{plainKey: e.plainKey} }
@@ -227,7 +231,7 @@ func (e *errand) request(whom audience) *origin.Request {
 	if delete(h, httpcache.AcceptEncodingField); encodings != "" {
 		h[httpcache.AcceptEncodingField] = []string{encodings}
 	}
-	dropUnkeyed(h)
+	e.policy.key.dropUnkeyed(h)
 	if !e.policy.rules.HonourRequest {
 		// Where clients cannot empty this cache, they cannot empty those behind it either.
 		h.Del(httpcache.CacheControlField)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type exchange struct {
 	now    time.Time // of arrival: the instant for which everything is decided
 	site   *Site
 	policy *policy // of the request
+	open   uint64  // the rules that match if the answer does
 	final  *policy // of the request and its answer, once that is known
 	host   string  // that was asked for, canonical
 	naming         // of the target
@@ -109,6 +111,7 @@ var noSuchPath = failure{status: http.StatusNotFound, reason: "no-such-path", te
 // target. It returns why the request is refused, or nil.
 func (x *exchange) admit() *failure {
 	limits, sites := x.h.limits.Load(), x.h.sites.Load()
+	httpcache.DropConnectionFields(x.r.Header) // nobody from here on gets them
 	x.limits = limits
 	x.believe(sites)
 	if ceiling := overloadCeiling * int64(limits.Requests); ceiling > 0 && x.h.inFlight.Load() > ceiling {
@@ -154,10 +157,11 @@ func (x *exchange) aim() *failure {
 	if !ok || x.r.URL.Fragment != "" {
 		return &failure{status: http.StatusBadRequest, reason: "bad-query", text: "The query of the request is malformed."}
 	}
-	x.policy = x.site.policies.forRequest(path, x.host, x.r)
+	x.policy, x.open = x.site.policies.forRequest(&asking{path: path, host: x.host, r: x.r})
 	x.name(httpcache.Target{Scheme: x.record.Scheme, Host: x.site.keyHost(x.host), Path: path, Query: query})
 	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
 	x.req.Reset(x.r)
+	x.req.Hide(x.policy.key.dropped)
 	return nil
 }
 
@@ -226,6 +230,17 @@ func (x *exchange) look(now time.Time) (found *cachestore.Object, d httpcache.De
 
 // judge asks the law what may be done now with what is stored.
 func (x *exchange) judge(objects []*cachestore.Object, now time.Time) (found *cachestore.Object, d httpcache.Decision) {
+	if x.key != x.plainKey {
+		// What was stored for this very query goes before what counts as equal.
+		exact := slices.DeleteFunc(slices.Clone(objects), func(o *cachestore.Object) bool { return o.Key() != x.plainKey })
+		if found, d = x.choose(exact, now); found != nil && d.Action == httpcache.Serve {
+			return found, d
+		}
+	}
+	return x.choose(objects, now)
+}
+
+func (x *exchange) choose(objects []*cachestore.Object, now time.Time) (found *cachestore.Object, d httpcache.Decision) {
 	best, ok := httpcache.Select(&x.req, objects)
 	switch {
 	case ok:
@@ -258,10 +273,10 @@ func (x *exchange) rulesFor(o *cachestore.Object) *httpcache.Rules {
 
 // answerPolicy is the policy of the request once its answer is known.
 func (x *exchange) answerPolicy(status int, h http.Header) *policy {
-	if x.policy == nil || x.site.policies.ofResponse == 0 {
+	if x.policy == nil || x.open == 0 {
 		return x.policy
 	}
-	return x.site.policies.forResponse(x.policy, x.target.Path, x.host, x.r, status, h.Get(httpcache.ContentTypeField))
+	return x.site.policies.forResponse(x.policy, x.open, status, h.Get(httpcache.ContentTypeField))
 }
 
 // fromCache answers a request that the cache may answer.
@@ -309,8 +324,8 @@ const redirectReason = "redirect-to-https"
 // overTLS is the target over TLS.
 func (x *exchange) overTLS() string {
 	location := "https://" + x.host + x.target.Path
-	if x.target.Query != "" {
-		location += "?" + x.target.Query
+	if x.query != "" {
+		location += "?" + x.query
 	}
 	return location
 }

@@ -145,7 +145,7 @@ func (x *explainer) explainPass() {
 	x.say(ResultBypass, httpcache.CacheStatus{Fwd: e.forward, Detail: x.passDetail()})
 	h := e.forwardHeader()
 	x.policy.editRequest(h)
-	x.Decision.Origin = x.asked(&origin.Request{Method: x.r.Method, Path: x.target.Path, Query: x.passedQuery(), Header: h}, AskAsSent)
+	x.Decision.Origin = x.asked(&origin.Request{Method: x.r.Method, Path: x.target.Path, Query: x.query, Header: h}, AskAsSent)
 }
 
 // explainCache is [exchange.fromCache] without an answer.

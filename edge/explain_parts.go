@@ -159,14 +159,13 @@ func selectingWords(s httpcache.Selecting) *string {
 
 // explainRules says which of the site's rules apply.
 func (x *explainer) explainRules() {
-	p := x.site.policies
 	for i := range x.site.ruleset() {
 		rule := &x.site.RuleSet[i]
 		told := ExplainedRule{Number: i + 1, Words: clip(rule.Words), Outcome: RuleDoesNot}
 		switch {
 		case x.policy.matched&(1<<i) != 0:
 			told.Outcome = RuleMatches
-		case p.ofResponse&(1<<i) != 0 && rule.Match.request(x.target.Path, x.host, x.r):
+		case x.open&(1<<i) != 0:
 			told.Outcome = RuleWithResponse
 			for n, o := range x.objects {
 				if x.answerPolicy(o.Stored().Status(), o.Stored().Header()).matched&(1<<i) != 0 {

@@ -146,8 +146,7 @@ func (x *exchange) awaited(s *httpcache.Stored, d httpcache.Decision) bool {
 // come (RFC 8216bis, _HLS_msn): however short its answer lives, all who wait for the
 // same segment wait together.
 func blockingPlaylist(query string) bool {
-	_, found := param(query, "_HLS_msn")
-	return found
+	return hasParam(query, "_HLS_msn")
 }
 
 // suits tells whether what another request's errand brought may answer this one

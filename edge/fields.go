@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"perigee/httpcache"
@@ -48,6 +49,20 @@ func addVia(h http.Header, proto string) {
 	}
 	// A new slice: the old one may belong to a stored response.
 	h["Via"] = append(append(make([]string, 0, len(old)+1), old...), member)
+}
+
+// addVary adds a name to the Vary field, if it is not there.
+func addVary(h http.Header, name string) {
+	lines := h[httpcache.VaryField]
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			if member = strings.Trim(member, " \t"); member == "*" || strings.EqualFold(member, name) {
+				return
+			}
+		}
+	}
+	// A new slice: the old one may belong to a stored response.
+	h[httpcache.VaryField] = append(append(make([]string, 0, len(lines)+1), lines...), name)
 }
 
 // addCacheStatus appends our member to Cache-Status (RFC 9211 §2): the cache

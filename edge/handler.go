@@ -105,10 +105,16 @@ func New(o Options) *Handler {
 }
 
 // Swap puts sites and limits in the place of those before. Requests under way keep
-// theirs; what is stored stays.
+// theirs; what is stored stays, but for what only rules allowed to be stored that
+// have changed.
 func (h *Handler) Swap(sites *Sites, limits Limits) {
-	h.sites.Store(sites)
+	before := h.sites.Swap(sites)
 	h.limits.Store(&limits)
+	for _, site := range before.All() {
+		if now := sites.named(site.Name); now == nil || now.permissions() != site.permissions() {
+			h.invalidations.strike(permissionMark(site))
+		}
+	}
 }
 
 // Sites is the snapshot in force.

@@ -98,6 +98,7 @@ func (x *exchange) hush() {
 // remembered with the response that follows.
 func (e *errand) heard(status int, header http.Header) {
 	fields := httpcache.ResponseHeader(header)
+	e.policy.removeFrom(fields)
 	if status == http.StatusEarlyHints {
 		e.hints = append(e.hints, fields[httpcache.LinkField]...)
 	}
@@ -112,6 +113,10 @@ func (x *exchange) hint(links []string) {
 	if len(links) == 0 || x.hinted || x.r.Method != http.MethodGet || !x.r.ProtoAtLeast(1, 1) {
 		return
 	}
+	fields := http.Header{httpcache.LinkField: links}
+	if x.final.removeFrom(fields); len(fields) == 0 {
+		return
+	}
 	x.hinted = true
-	sendInterim(x.w, http.StatusEarlyHints, http.Header{httpcache.LinkField: links})
+	sendInterim(x.w, http.StatusEarlyHints, fields)
 }

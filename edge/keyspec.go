@@ -17,7 +17,8 @@ type KeySpec struct {
 	Country bool     // of the client
 	Device  bool     // the client's class of device
 
-	faceted bool // anything but the query is in the key
+	faceted bool     // anything but the query is in the key
+	vary    []string // what varies returns
 }
 
 // KeyChange is what a rule changes of a KeySpec: nil leaves as it is.
@@ -37,6 +38,7 @@ func (c *KeyChange) apply(k *KeySpec) {
 
 // settle works out what is asked on each request.
 func (k *KeySpec) settle() {
+	k.vary = k.varies()
 	k.faceted = len(k.Headers) > 0 || len(k.Cookies) > 0 || k.Country || k.Device
 }
 
@@ -52,18 +54,22 @@ var facetFields = map[string]string{"country": countryField, "device": deviceFie
 // facet is one thing that a key was made with: what it is and the request's value.
 type facet struct{ name, value string }
 
-// facets lists what the request brings into its key, beside the target.
+// facets lists what the request brings into its key, beside the target. What is
+// absent differs from what is empty, and two lines from one: origins tell them apart.
 func (k *KeySpec) facets(h http.Header, country string) []facet {
 	if !k.faceted {
 		return nil
 	}
-	all := make([]facet, 0, len(k.Headers)+len(k.Cookies)+2)
+	all := make([]facet, 0, len(k.Headers)+len(k.Cookies)+3)
 	for _, name := range k.Headers {
-		all = append(all, facet{"header " + name, strings.Join(h[name], ", ")})
+		if lines, found := h[name]; found {
+			all = append(all, facet{"header " + name, strings.Join(lines, "\n")})
+		}
 	}
 	for _, name := range k.Cookies {
-		value, _ := cookie(h["Cookie"], name)
-		all = append(all, facet{"cookie " + name, value})
+		if values := cookies(h, name); len(values) > 0 {
+			all = append(all, facet{"cookie " + name, strings.Join(values, "\n")})
+		}
 	}
 	if k.Country {
 		all = append(all, facet{"country", country})
@@ -72,6 +78,19 @@ func (k *KeySpec) facets(h http.Header, country string) []facet {
 		all = append(all, facet{"device", deviceClass(h)})
 	}
 	return all
+}
+
+// varies names the request fields that a response depends on by its key, for caches
+// behind us. None stands for the country.
+func (k *KeySpec) varies() (fields []string) {
+	fields = append(fields, k.Headers...)
+	if len(k.Cookies) > 0 {
+		fields = append(fields, "Cookie")
+	}
+	if k.Device {
+		fields = append(fields, "User-Agent", "Sec-CH-UA-Mobile")
+	}
+	return fields
 }
 
 // facetText is what the key is made with. Each part stands behind its length, so

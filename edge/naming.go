@@ -1,9 +1,8 @@
 package edge
 
 import (
-	"net/http"
-	"net/url"
 	"strconv"
+	"time"
 
 	"perigee/httpcache"
 )
@@ -18,9 +17,10 @@ type naming struct {
 	// No-Vary-Search rule that was learned for the path: then the query counts in its
 	// reduced form only.
 	plainKey, key httpcache.Key
-	// mark names the target alone, class all targets that the rule takes for equal;
-	// they are what an invalidation strikes. class is mark where there is no rule.
-	mark, class httpcache.Key
+	// mark names the target alone, class all targets that the rule takes for equal, and
+	// whole the target with its whole query; they are what an invalidation strikes. Each
+	// is mark where there is no difference.
+	mark, class, whole httpcache.Key
 }
 
 // learned is a No-Vary-Search rule as a path's responses gave it.
@@ -29,12 +29,21 @@ type learned struct {
 	// generation keeps the keys made under one rule apart from those under another,
 	// also when the first comes back: what was invalidated in between is unknown there.
 	generation int64
+	seen       time.Time // when a response had it last
 }
+
+// ruleRest is how long a path keeps a No-Vary-Search rule that no response has borne
+// any more before another takes its place. Pages of one path that contradict each
+// other would else change all keys with each answer.
+const ruleRest = 10 * time.Minute
 
 // name finds the names of a target whose query is whole.
 func (x *exchange) name(target httpcache.Target) {
 	x.facets = x.policy.key.facets(x.r.Header, x.country())
-	x.set(x.h, target, x.policy.key)
+	if rules := x.site.policies.facet(x.policy, x.open); rules != "" {
+		x.facets = append(x.facets, facet{"rules", rules})
+	}
+	x.set(x.h, target, &x.policy.key.Query)
 }
 
 // country is where the client is, as far as the key wants to know.
@@ -45,17 +54,14 @@ func (x *exchange) country() string {
 	return x.h.sites.Load().countryOf(x.record.Client)
 }
 
-// names finds the names of a target that has no facets.
-func (h *Handler) names(target httpcache.Target, key *KeySpec) (n naming) {
-	n.set(h, target, key)
-	return n
-}
-
 // set finds the names of a target whose query is whole; the facets are there.
-func (n *naming) set(h *Handler, target httpcache.Target, key *KeySpec) {
+func (n *naming) set(h *Handler, target httpcache.Target, query *httpcache.QueryRule) {
 	n.target, n.query = target, target.Query
-	n.target.Query = key.Query.Reduce(target.Query)
+	n.target.Query = query.Reduce(target.Query)
 	n.mark = n.target.Key()
+	if n.whole = n.mark; n.target.Query != target.Query {
+		n.whole = target.Key()
+	}
 	n.rename(h.searchRule(n.target))
 }
 
@@ -99,17 +105,30 @@ func pathKey(target httpcache.Target) httpcache.Key {
 
 // learn takes note of a response's No-Vary-Search, if it has one, and renames the
 // errand's target accordingly: this response itself is to be found by it. One without
-// the field is stored for its own query only.
-func (e *errand) learn(response http.Header) {
-	rule, ok := httpcache.ParseNoVarySearch(response[httpcache.NoVarySearchField])
-	if !ok {
+// the field is stored for its own query only; so is one that is no success, for what
+// an error page says is not said of the others.
+func (e *errand) learn(response httpcache.Response) {
+	rule, ok := httpcache.ParseNoVarySearch(response.Header[httpcache.NoVarySearchField])
+	if !ok || response.Status < 200 || response.Status > 299 {
 		e.rename(nil)
 		return
 	}
 	at := pathKey(e.target)
-	known, ok := e.h.searches.get(at)
-	if !ok || known.rule.String() != rule.String() {
-		known = learned{rule: rule, generation: e.h.generations.Add(1)}
+	known, found := e.h.searches.get(at)
+	same := found && known.rule.String() == rule.String()
+	switch {
+	case same && response.ResponseTime.Sub(known.seen) < ruleRest/10:
+	case same:
+		known.seen = response.ResponseTime
+		e.h.searches.set(at, known)
+	case found && response.ResponseTime.Sub(known.seen) < ruleRest,
+		e.h.invalidations.since(e.asked, []httpcache.Key{at}):
+		// Another rule is in force; or something of the path was made invalid while this
+		// response was on its way, and by which rule it would be meant nobody knew.
+		e.rename(nil)
+		return
+	default:
+		known = learned{rule: rule, generation: e.h.generations.Add(1), seen: response.ResponseTime}
 		e.h.searches.set(at, known)
 		e.h.searched.Store(true)
 	}
@@ -117,26 +136,39 @@ func (e *errand) learn(response http.Header) {
 }
 
 // marks are the names under which what the errand brings can be invalidated.
-func (e *errand) marks(stored *httpcache.Stored) []httpcache.Key {
-	marks := append(make([]httpcache.Key, 0, 2+len(stored.Groups())), e.mark)
-	if e.class != e.mark {
-		marks = append(marks, e.class)
+func (e *errand) marks(stored *httpcache.Stored, rules *httpcache.Rules) []httpcache.Key {
+	marks := append(make([]httpcache.Key, 0, 4+len(stored.Groups())), e.mark)
+	for _, each := range [...]httpcache.Key{e.class, e.whole} {
+		if each != e.mark {
+			marks = append(marks, each)
+		}
 	}
 	for _, group := range stored.Groups() {
 		marks = append(marks, httpcache.GroupKey(e.target.Scheme, e.target.Host, group))
 	}
+	if rules.OverridePrivate || rules.OverrideNoStore || rules.SetCookie == httpcache.SetCookieStore {
+		marks = append(marks, permissionMark(e.site))
+	}
 	return marks
 }
 
+// permissionMark names what a site's rules let be stored that the origin did not
+// allow.
+func permissionMark(site *Site) httpcache.Key {
+	return httpcache.GroupKey("", site.Name, "permitted")
+}
+
 // forget makes what is stored for a target invalid, in clear and over TLS, whatever
-// else its keys hold. What is being fetched at this moment will not be stored either.
+// else its keys hold and in whatever form they hold its query. What is being fetched
+// at this moment will not be stored either.
 func (x *exchange) forget(site *Site, target httpcache.Target) {
-	get := *x.r
-	get.Method, get.URL = http.MethodGet, &url.URL{RawQuery: target.Query}
-	key := site.policies.forRequest(target.Path, x.host, &get).key
 	for _, target.Scheme = range []string{"http", "https"} {
-		n := x.h.names(target, key)
-		x.h.invalidations.strike(n.mark, n.class)
-		x.h.store.Remove(n.mark)
+		for _, query := range site.policies.queries {
+			var n naming
+			n.set(x.h, target, query)
+			x.h.invalidations.strike(n.mark, n.class, n.whole)
+			x.h.store.Remove(n.mark)
+		}
+		x.h.invalidations.strike(pathKey(target))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 
 	"perigee/httpcache"
@@ -37,7 +38,7 @@ func (x *exchange) pass() {
 		return
 	}
 	request := &origin.Request{
-		Method: x.r.Method, Path: x.target.Path, Query: x.passedQuery(), SiteHost: x.site.host(x.host), ClientHost: x.host,
+		Method: x.r.Method, Path: x.target.Path, Query: x.query, SiteHost: x.site.host(x.host), ClientHost: x.host,
 		Header: e.forwardHeader(), Body: body, ContentLength: x.r.ContentLength, Interim: e.heard,
 	}
 	x.policy.editRequest(request.Header)
@@ -65,7 +66,7 @@ func (x *exchange) pass() {
 		return
 	}
 	response.Body = &endingBody{ReadCloser: response.Body, end: end}
-	if !overtaken && x.r.Method == http.MethodPost && x.keepPosted(e, response, life) {
+	if !overtaken && x.mayKeepPosted() && x.keepPosted(e, response, life) {
 		return
 	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
@@ -97,6 +98,20 @@ func (x *exchange) lastHop() bool {
 
 const maxForwards = "Max-Forwards"
 
+// mayKeepPosted tells whether what the response to a POST depends on is in the key:
+// the upstream got the whole request, unlike that of a shared fetch.
+func (x *exchange) mayKeepPosted() bool {
+	if x.r.Method != http.MethodPost || x.policy.bypass || x.query != x.target.Query {
+		return false
+	}
+	for _, name := range unkeyed {
+		if _, sent := x.r.Header[name]; sent && !strings.HasPrefix(name, "Content-") {
+			return false
+		}
+	}
+	return true
+}
+
 // keepPosted stores what a POST has made of its own target, if the response says
 // that this is what a GET would have from now on (RFC 9110 §9.3.3), and answers.
 func (x *exchange) keepPosted(e *errand, response *origin.Response, life context.Context) bool {
@@ -118,15 +133,6 @@ func (x *exchange) keepPosted(e *errand, response *origin.Response, life context
 	x.take(land)
 	x.deliver(e, land, true)
 	return true
-}
-
-// passedQuery is the query that the upstream gets: what keys leave out is of no use to
-// it where a page is retrieved, but may be what another method is about.
-func (x *exchange) passedQuery() string {
-	if x.r.Method == http.MethodGet || x.r.Method == http.MethodHead {
-		return x.target.Query
-	}
-	return x.query
 }
 
 // uploading is the request's body, nil for none, and what watches over its pace, nil
@@ -222,7 +228,8 @@ func (x *exchange) invalidate(response *origin.Response) {
 		}
 	}
 	for _, group := range httpcache.GroupInvalidations(&x.req, meta) {
-		x.h.invalidations.strike(httpcache.GroupKey(x.target.Scheme, x.target.Host, group))
+		// Both schemes, as with URLs: sites hold the same pages in clear and over TLS.
+		x.h.invalidations.strike(httpcache.GroupKey("http", x.target.Host, group), httpcache.GroupKey("https", x.target.Host, group))
 	}
 }
 

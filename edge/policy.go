@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -37,14 +38,23 @@ type policies struct {
 	site       *Site
 	plain      *policy // no rule matches
 	ofResponse uint64  // the rules that need the response
+	keyed      uint64  // the rules that a key has to hold
+	queries    []*httpcache.QueryRule // every form in which queries are keyed
 	known      atomic.Pointer[map[uint64]*policy]
 }
 
 func newPolicies(site *Site) *policies {
-	p := &policies{site: site}
+	p := &policies{site: site, queries: []*httpcache.QueryRule{&site.Key.Query}}
 	for i := range site.ruleset() {
-		if site.RuleSet[i].Match.ofResponse() {
+		rule := &site.RuleSet[i]
+		if rule.Match.ofResponse() {
 			p.ofResponse |= 1 << i
+		}
+		if rule.Match.keyless() && rule.changesShared() {
+			p.keyed |= 1 << i
+		}
+		if rule.Key.Query != nil {
+			p.queries = append(p.queries, rule.Key.Query)
 		}
 	}
 	known := make(map[uint64]*policy)
@@ -57,34 +67,65 @@ func newPolicies(site *Site) *policies {
 // ruleset is the rules that count.
 func (s *Site) ruleset() []Rule { return s.RuleSet[:min(len(s.RuleSet), maxRules)] }
 
-// forRequest is the policy of a request whose response is not known yet.
-func (p *policies) forRequest(path, host string, r *http.Request) *policy {
+// permissions is a text that differs where sites let different responses be stored
+// that the origin did not allow.
+func (s *Site) permissions() string {
+	var text strings.Builder
+	if s.Rules != nil && s.Rules.SetCookie == httpcache.SetCookieStore {
+		text.WriteString("cookies\n")
+	}
+	for i := range s.ruleset() {
+		if rule := &s.RuleSet[i]; rule.permits() {
+			fmt.Fprintf(&text, "%q %v %v %v\n", rule.Words, rule.OverridePrivate, rule.OverrideNoStore, rule.SetCookie != nil)
+		}
+	}
+	return text.String()
+}
+
+// forRequest is the policy of a request whose response is not known yet, and the
+// rules that match if the response does.
+func (p *policies) forRequest(q *asking) (found *policy, open uint64) {
 	if len(p.site.RuleSet) == 0 {
-		return p.plain
+		return p.plain, 0
 	}
 	var matched uint64
 	for i := range p.site.ruleset() {
-		if p.ofResponse&(1<<i) == 0 && p.site.RuleSet[i].Match.request(path, host, r) {
+		if p.site.RuleSet[i].Match.request(q) {
+			matched |= 1 << i
+		}
+	}
+	return p.of(matched &^ p.ofResponse), matched & p.ofResponse
+}
+
+// forResponse is the policy of the same request once the response is known.
+func (p *policies) forResponse(before *policy, open uint64, status int, contentType string) *policy {
+	if open == 0 {
+		return before
+	}
+	matched := before.matched
+	kind := mediaType(contentType)
+	for i := range p.site.ruleset() {
+		if open&(1<<i) != 0 && p.site.RuleSet[i].Match.response(status, kind) {
 			matched |= 1 << i
 		}
 	}
 	return p.of(matched)
 }
 
-// forResponse is the policy of the same request once the response is known.
-func (p *policies) forResponse(before *policy, path, host string, r *http.Request, status int, contentType string) *policy {
-	if p.ofResponse == 0 {
-		return before
+// facet is what a key holds of the rules, "" for nothing: those that match by what is
+// not in the key and change what others get.
+func (p *policies) facet(before *policy, open uint64) string {
+	matched := (before.matched | open) & p.keyed
+	if matched == 0 {
+		return ""
 	}
-	matched := before.matched
-	kind := mediaType(contentType)
+	var text strings.Builder
 	for i := range p.site.ruleset() {
-		m := &p.site.RuleSet[i].Match
-		if p.ofResponse&(1<<i) != 0 && m.response(status, kind) && m.request(path, host, r) {
-			matched |= 1 << i
+		if matched&(1<<i) != 0 {
+			fmt.Fprintf(&text, "%d %s\n", i, p.site.RuleSet[i].Words)
 		}
 	}
-	return p.of(matched)
+	return text.String()
 }
 
 // mediaType is a Content-Type without its parameters, in lower case.
@@ -161,6 +202,15 @@ func assign[T any](to, from *T) {
 func (p *policy) editRequest(h http.Header) {
 	for _, each := range p.request {
 		each.apply(h)
+	}
+}
+
+// removeFrom takes out of an interim response what clients are not to get.
+func (p *policy) removeFrom(h http.Header) {
+	for _, edits := range p.response {
+		for _, name := range edits.Remove {
+			delete(h, name)
+		}
 	}
 }
 

@@ -223,7 +223,8 @@ func TestPoliciesAreBounded(t *testing.T) {
 			}
 			request.URL.RawQuery = strings.Join(query, "&")
 			h := make(http.Header)
-			p.forRequest("/x", "www.test", request).editResponse(h)
+			found, _ := p.forRequest(&asking{path: "/x", host: "www.test", r: request})
+			found.editResponse(h)
 			if len(h) != len(query) {
 				t.Fatalf("%s: the fields %v, want %d", request.URL.RawQuery, h, len(query))
 			}

@@ -35,7 +35,7 @@ func (e *errand) receive(land *landing, response *origin.Response, life context.
 		land.object, land.fallback = e.held, true
 		return true
 	case e.overtaken():
-		land.private, land.reason = response, "invalidated"
+		land.private, land.reason = response, invalidatedReason
 		return e.answers(response)
 	case e.conditional || e.ranged && response.Status != http.StatusOK:
 		// 206, 304, 412, 416, or whatever an application makes of them: an answer to
@@ -86,17 +86,25 @@ func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.
 		land.private, land.reason = response, refusal.String()
 		return e.answers(response)
 	}
+	b := e.beginning(rules, stored, response, meta)
+	if e.h.invalidations.since(e.asked, b.Marks) {
+		// One of its groups was made invalid meanwhile: who asks by now must not get it.
+		land.private, land.reason = response, invalidatedReason
+		return e.answers(response)
+	}
 	land.withheld = httpcache.Withheld(rules, meta)
-	e.keep(land, e.beginning(rules, stored, response, meta), response, life)
+	e.keep(land, b, response, life)
 	return true
 }
 
+const invalidatedReason = "invalidated"
+
 // beginning is what the store has to know of a response that it is to keep.
 func (e *errand) beginning(rules *httpcache.Rules, stored *httpcache.Stored, response *origin.Response, meta httpcache.Response) cachestore.Beginning {
-	e.learn(response.Header)
+	e.learn(meta)
 	b := cachestore.Beginning{
 		Key: e.key, Stored: stored, Length: response.ContentLength, MaxBytes: e.site.MaxObjectBytes, Born: e.asked,
-		Label: cachestore.Label{Site: e.site.Name, URL: e.url()}, Marks: e.marks(stored),
+		Label: cachestore.Label{Site: e.site.Name, URL: e.url()}, Marks: e.marks(stored, rules),
 	}
 	if digest := httpcache.NewDigest(meta); digest != nil {
 		b.Check = digest.Agrees
@@ -133,7 +141,7 @@ func (e *errand) tellHeld(head httpcache.Response) {
 	}
 	rules := e.rulesFor(e.held.Stored())
 	if fresh, ok := httpcache.UpdateByHead(rules, e.held.Stored(), size, head); ok {
-		e.h.store.FreshenAt(e.held, fresh, e.asked)
+		e.h.store.FreshenAt(e.held, fresh, e.asked, e.marks(fresh, rules))
 		return
 	}
 	e.h.store.Remove(e.held.Key())
@@ -155,7 +163,7 @@ func speaksOfAll(status int) bool {
 // overtaken tells whether the target was invalidated after the upstream was asked:
 // then its answer may be of before.
 func (e *errand) overtaken() bool {
-	return e.h.invalidations.since(e.asked, []httpcache.Key{e.mark, e.class})
+	return e.h.invalidations.since(e.asked, []httpcache.Key{e.mark, e.class, e.whole})
 }
 
 // confirm freshens what is held by a 304, if that speaks of it.
@@ -163,12 +171,13 @@ func (e *errand) confirm(land *landing, response *origin.Response, meta httpcach
 	if e.overtaken() {
 		return false
 	}
-	fresh, ok := httpcache.Freshen(e.rulesFor(e.held.Stored()), e.held.Stored(), meta)
-	if !ok {
-		return false
+	rules := e.rulesFor(e.held.Stored())
+	fresh, ok := httpcache.Freshen(rules, e.held.Stored(), meta)
+	if !ok || !httpcache.SameSearch(fresh, e.held.Stored()) {
+		return false // what varies otherwise by its query has to be stored under another key
 	}
 	_ = response.Body.Close()
-	land.object, land.revalidated, land.stored = e.h.store.FreshenAt(e.held, fresh, e.asked), true, true
+	land.object, land.revalidated, land.stored = e.h.store.FreshenAt(e.held, fresh, e.asked, e.marks(fresh, rules)), true, true
 	return true
 }
 

@@ -1,9 +1,6 @@
 package edge
 
 import (
-	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"perigee/httpcache"
@@ -39,6 +36,20 @@ type Match struct {
 	MediaTypes              []httpcache.Glob // in lower case, without parameters
 }
 
+// changesShared tells whether the rule changes what others get, or whether they get
+// it, beside their keys: then its match has to be in the key, or who matches would
+// choose for who does not.
+func (r *Rule) changesShared() bool {
+	return r.TTL != nil || r.SetCookie != nil || r.DeceptionArmor != nil || r.OverridePrivate || r.OverrideNoStore ||
+		len(r.Request.Set)+len(r.Request.Remove) > 0
+}
+
+// permits tells whether the rule lets responses be stored that the origin did not
+// allow.
+func (r *Rule) permits() bool {
+	return r.OverridePrivate || r.OverrideNoStore || r.SetCookie != nil && *r.SetCookie == httpcache.SetCookieStore
+}
+
 // Named is a field, a cookie or a query parameter that is there, with a value that
 // fits where one is asked for.
 type Named struct {
@@ -52,10 +63,16 @@ type StatusRange struct{ First, Last int }
 // ofResponse tells whether the response has to be known.
 func (m *Match) ofResponse() bool { return len(m.Status) > 0 || len(m.MediaTypes) > 0 }
 
+// keyless tells whether m looks at what a key need not hold. Methods do not count:
+// no response to one is stored for another.
+func (m *Match) keyless() bool {
+	return len(m.Hosts)+len(m.Fields)+len(m.Cookies)+len(m.Params) > 0
+}
+
 // request tells whether the request is one that m is about.
-func (m *Match) request(path, host string, r *http.Request) bool {
-	return anyGlob(m.Paths, path) && anyGlob(m.Hosts, host) && anyOf(m.Methods, r.Method) &&
-		m.fields(r.Header) && m.cookies(r.Header["Cookie"]) && m.params(r.URL.RawQuery)
+func (m *Match) request(q *asking) bool {
+	return anyGlob(m.Paths, q.path) && anyGlob(m.Hosts, q.host) && anyOf(m.Methods, q.r.Method) &&
+		all(m.Fields, q.field) && all(m.Cookies, q.cookie) && all(m.Params, q.param)
 }
 
 // response tells whether the response is one that m is about.
@@ -72,30 +89,15 @@ func (m *Match) response(status int, mediaType string) bool {
 	return anyGlob(m.MediaTypes, mediaType)
 }
 
-func (m *Match) fields(h http.Header) bool {
-	return all(m.Fields, func(name string) (string, bool) {
-		values, found := h[name]
-		return strings.Join(values, ", "), found
-	})
-}
-
-func (m *Match) cookies(lines []string) bool {
-	return all(m.Cookies, func(name string) (string, bool) { return cookie(lines, name) })
-}
-
-func (m *Match) params(query string) bool {
-	return all(m.Params, func(name string) (string, bool) { return param(query, name) })
-}
-
-// all tells whether each list has one that fits what find knows of its name.
-func all(lists [][]Named, find func(name string) (string, bool)) bool {
+// all tells whether each list has one that fits. has tells whether a request has
+// something of a name with a value that fits.
+func all(lists [][]Named, has func(n *Named) bool) bool {
 	for _, list := range lists {
-		fits := false
-		for i := 0; i < len(list) && !fits; i++ {
-			value, found := find(list[i].Name)
-			fits = found && list[i].fits(value)
+		found := false
+		for i := 0; i < len(list) && !found; i++ {
+			found = has(&list[i])
 		}
-		if !fits {
+		if !found {
 			return false
 		}
 	}
@@ -122,40 +124,3 @@ func anyOf(list []string, s string) bool {
 	return len(list) == 0
 }
 
-// cookie is the value of the first cookie of that name (RFC 6265 §4.2.1).
-func cookie(lines []string, name string) (string, bool) {
-	for _, line := range lines {
-		for line != "" {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			if key, value, ok := strings.Cut(strings.TrimLeft(pair, " \t"), "="); ok && key == name {
-				return strings.TrimRight(value, " \t"), true
-			}
-		}
-	}
-	return "", false
-}
-
-// param is the decoded value of the first query parameter whose decoded name is
-// this.
-func param(query, name string) (string, bool) {
-	for query != "" {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
-		if key, value, _ := strings.Cut(pair, "="); decoded(key) == name {
-			return decoded(value), true
-		}
-	}
-	return "", false
-}
-
-// decoded is a part of a query without its encoding; one that is malformed stays.
-func decoded(s string) string {
-	if !strings.ContainsAny(s, "%+") {
-		return s
-	}
-	if plain, err := url.QueryUnescape(s); err == nil {
-		return plain
-	}
-	return s
-}

@@ -128,5 +128,15 @@ func (s *Sites) Match(host string) *Site {
 	return s.catchAll
 }
 
+// named is the site of that name, nil if there is none.
+func (s *Sites) named(name string) *Site {
+	for _, site := range s.all {
+		if site.Name == name {
+			return site
+		}
+	}
+	return nil
+}
+
 // All is every site, in the order of the configuration.
 func (s *Sites) All() []*Site { return s.all }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -55,9 +56,20 @@ func untrustedPrefix(name string) bool {
 	return false
 }
 
-// dropUnkeyed removes what a shared response must not depend on.
-func dropUnkeyed(h http.Header) {
+// dropUnkeyed removes what a shared response must not depend on, but for what the key
+// holds.
+func (k *KeySpec) dropUnkeyed(h http.Header) {
 	for _, name := range unkeyed {
-		delete(h, name)
+		if !slices.Contains(k.Headers, name) {
+			delete(h, name)
+		}
 	}
+}
+
+// dropped tells whether a client's field of that name never reaches the upstream.
+func (k *KeySpec) dropped(name string) bool {
+	if slices.Contains(untrusted[:], name) || untrustedPrefix(name) || strings.Contains(name, "_") {
+		return true
+	}
+	return slices.Contains(unkeyed[:], name) && !slices.Contains(k.Headers, name)
 }
