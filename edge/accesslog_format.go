@@ -42,6 +42,7 @@ func appendJSON(dst []byte, r *Record) []byte {
 		dst = append(dst, `,"ttfb_ms":`...)
 		dst = appendMillis(dst, r.FirstByte)
 	}
+	dst = appendJSONField(dst, "encoding", r.Encoding)
 	dst = appendJSONTrue(dst, "aborted", r.Aborted)
 	dst = appendJSONCache(dst, r)
 	dst = appendJSONUpstream(dst, r)

@@ -24,7 +24,7 @@ func wholeRecord() *Record {
 		Duration: 12345678 * time.Nanosecond, FirstByte: 1500 * time.Microsecond,
 		Site: "www.example.com", Client: netip.MustParseAddr("2001:db8::1"),
 		Method: "GET", Scheme: "https", Host: "www.example.com", Path: "/a%20b", Query: "q=1&r=2",
-		Proto: "HTTP/2.0", TLS: "TLS 1.3", Status: 200, BodyBytes: 4096, Aborted: true,
+		Proto: "HTTP/2.0", TLS: "TLS 1.3", Status: 200, BodyBytes: 4096, Encoding: "br", Aborted: true,
 		Cache: ResultMiss, Reason: "absent", Tier: "origin",
 		Key:       [16]byte{0x00, 0x01, 0x9f, 0xa0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xff},
 		Collapsed: true, Stored: true,
@@ -45,7 +45,7 @@ func TestAppendJSON(t *testing.T) {
 			"every field", wholeRecord(),
 			`{"ts":"2026-03-01T12:14:15.678Z","site":"www.example.com","client_ip":"2001:db8::1","method":"GET",` +
 				`"scheme":"https","host":"www.example.com","path":"/a%20b","query":"q=1&r=2","proto":"HTTP/2.0",` +
-				`"status":200,"bytes":4096,"dur_ms":12.345,"ttfb_ms":1.500,"aborted":true,"cache":"miss",` +
+				`"status":200,"bytes":4096,"dur_ms":12.345,"ttfb_ms":1.500,"encoding":"br","aborted":true,"cache":"miss",` +
 				`"cache_reason":"absent","key_hash":"00019fa00405060708090a0b0c0d0eff","tier":"origin",` +
 				`"collapsed":true,"stored":true,"origin":"http://10.0.0.1:8080","origin_ms":9.000,"origin_status":200,` +
 				`"origin_error":"reset","tls":"TLS 1.3","ua":"curl/8 \"x\"","referer":"https://example.com/","request_id":"r-1"}`,

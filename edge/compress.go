@@ -38,6 +38,14 @@ func (c Coding) String() string {
 // events is never compressed, whatever Types say: text/event-stream is made of small
 // pieces that must not wait for each other, and lasts longer than an encoder should be
 // held.
+//
+// The length of what is compressed tells something about the content. Where a page has
+// a secret beside text that the request chose, whoever can make a browser ask again and
+// again, and see how long the answers are, can guess the secret byte by byte; the attack
+// is known as BREACH. The configuration's default compresses the text of every site,
+// pages for one client alone included, as servers commonly do: it leaves it to the
+// origin to mask such secrets anew in each response, or to say no-transform for these
+// pages. A site whose Compression is nil compresses nothing.
 type Compression struct {
 	// Types are media types without parameters, in lower case.
 	Types []httpcache.Glob

@@ -86,7 +86,11 @@ func (x *exchange) findCoded(key httpcache.Key) *cachestore.Object {
 // o, so that a 304 that freshens o is enough for both.
 func (x *exchange) beginCoded(o *cachestore.Object) *cachestore.Object {
 	h := x.h
-	one := h.coders.take(kind{x.agreed.coding, once})
+	body := wholeBody
+	if o.Filling() {
+		body = arrivingBody
+	}
+	one := h.coders.take(x.agreed.coding, body)
 	if one == nil {
 		return nil
 	}
@@ -111,14 +115,14 @@ func (x *exchange) beginCoded(o *cachestore.Object) *cachestore.Object {
 	return coded
 }
 
-// fillCoded makes the coded form of o. What cannot be coded, does not become smaller,
-// or is not kept is remembered: it is sent as it is for a while.
+// fillCoded makes the coded form of o. What cannot be coded, becomes hardly smaller, or
+// is not kept is remembered: it is sent as it is for a while.
 func (h *Handler) fillCoded(fill *cachestore.Fill, o *cachestore.Object, body *codedBody) {
 	key := fill.Object().Key()
 	whole, vain := false, false
 	body.ended = func(in, out int64) {
 		whole = true
-		if out >= in {
+		if out > in-in/gainPart {
 			vain = true
 			h.coders.vain.set(key, clock().Add(vainFor)) // before it is out of sight and begun again
 		}
@@ -143,7 +147,7 @@ func (h *Handler) fillCoded(fill *cachestore.Fill, o *cachestore.Object, body *c
 // giveBack gives back the coder of a body that is not read any more.
 func (c *coders) giveBack(body *codedBody) {
 	if body.broken {
-		c.drop()
+		c.drop(body.coder.use)
 		return
 	}
 	c.put(body.coder)
@@ -152,10 +156,17 @@ func (c *coders) giveBack(body *codedBody) {
 // codeRelay decides whether a response that is only passed on is compressed on its
 // way, and makes its fields, which stand in x's response already, say so. The coder is
 // nil where it goes as it is.
+//
+// A GET that a rule sends past the cache is compressed like one whose response turned
+// out to be private: where the decision fell is nothing to the client, and a site that
+// bypasses all who are logged in would else compress for strangers only. What answers
+// other methods is seldom text of any length, may be one side of a dialogue, and is not
+// touched; nor is what answers a client that asked for another protocol, since its next
+// words need not be HTTP.
 func (x *exchange) codeRelay(response *origin.Response, result Result) *coder {
 	x.agreed = negotiated{}
 	c := x.site.Compress
-	if c == nil || result == ResultBypass {
+	if c == nil || result == ResultBypass && !x.bypassedGet() {
 		return nil
 	}
 	h := x.w.Header()
@@ -173,12 +184,18 @@ func (x *exchange) codeRelay(response *origin.Response, result Result) *coder {
 	}
 	var one *coder
 	if x.r.Method != http.MethodHead {
-		if one = x.h.coders.take(kind{x.agreed.coding, inPass}); one == nil {
+		if one = x.h.coders.take(x.agreed.coding, relayedBody); one == nil {
 			return nil
 		}
 	}
 	x.markCoded(h, x.agreed.coding)
 	return one
+}
+
+// bypassedGet tells that x went past the cache and may be compressed as if it had not;
+// HEAD has the fields of GET.
+func (x *exchange) bypassedGet() bool {
+	return (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) && x.upgrade() == ""
 }
 
 // markRelayed304 gives a 304 of the upstream the entity tag by which the client knows

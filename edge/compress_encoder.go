@@ -28,11 +28,18 @@ const (
 	encodersPerProcessor = 4
 	// encoderBytes is what the hungriest encoder holds, its output included: brotli's.
 	encoderBytes = 5 << 20
+	// waitingPart is the part of the encoders, one in so many, that a use may take which
+	// waits for others; wholePart is what all of these leave alone.
+	waitingPart = 2
+	wholePart   = 4
 	// maxEncoderLocks keeps the beginnings of different coded bodies out of each
 	// other's way.
 	maxEncoderLocks = 64
 
-	// vainFor is how long a body that coding does not make smaller, or that cannot be
+	// gainPart is the least that a coded form must save of a body to be kept, one byte in
+	// so many: less is not worth its metadata here and its decoding there.
+	gainPart = 20
+	// vainFor is how long a body that coding makes hardly smaller, or that cannot be
 	// coded, is sent as it is.
 	vainFor = 24 * time.Hour
 	// unkeptFor is how long a body is sent as it is when the store did not keep its
@@ -48,6 +55,19 @@ const (
 	inPass               // made for one client
 	efforts
 )
+
+// use is what an encoder is taken for. It says what may keep the encoder from coming
+// back.
+type use uint8
+
+const (
+	wholeBody    use = iota // a stored body that is all there: nothing but the computing
+	arrivingBody            // a stored body that is still arriving: the upstream
+	relayedBody             // a body that is only passed on: the upstream and the client
+	uses
+)
+
+var useEfforts = [uses]effort{wholeBody: once, arrivingBody: once, relayedBody: inPass}
 
 // The levels and windows, chosen by measurement on web pages, style sheets and
 // scripts: a step further costs a third more time or twice the memory for less than a
@@ -81,6 +101,7 @@ type kind struct {
 type coder struct {
 	codingWriter
 	kind kind
+	use  use
 	out  bytes.Buffer
 }
 
@@ -103,7 +124,9 @@ func newCoder(k kind) (*coder, error) {
 
 // coders is all that a handler has for compressing. Two things are bounded apart from
 // each other: encoders, because they are memory and may wait long for a slow origin or
-// client; and turns, because only who has one computes.
+// client; and turns, because only who has one computes. Encoders that may wait for
+// others are bounded once more, by room: however many pages trickle, what is stored
+// finds an encoder.
 type coders struct {
 	salt  [8]byte                     // makes the keys of this process its own
 	locks [maxEncoderLocks]sync.Mutex // held while a coded body of some keys is looked for and begun
@@ -111,9 +134,10 @@ type coders struct {
 	turns chan struct{}               // a place for each who computes
 
 	mu    sync.Mutex // guards all that follows
-	limit int
-	busy  int
-	rest  int // coders in idle
+	limit int        // 4 at least, or some uses have no place at all
+	busy  int        // coders at work
+	held  [uses]int  // the same, by use
+	rest  int        // coders in idle
 	idle  [codings][efforts][]*coder
 }
 
@@ -145,32 +169,47 @@ func (c *coders) isVain(key httpcache.Key, now time.Time) bool {
 
 // take takes a coder that has written nothing yet, nil where too many are at work. It
 // must be given back by put or, should it have failed, by drop.
-func (c *coders) take(k kind) *coder {
-	one, ok := c.place(k)
+func (c *coders) take(coding Coding, u use) *coder {
+	k := kind{coding, useEfforts[u]}
+	one, ok := c.place(k, u)
 	if !ok {
 		return nil
 	}
 	if one == nil {
 		var err error
 		if one, err = newCoder(k); err != nil {
-			c.drop()
+			c.drop(u)
 			return nil
 		}
-		return one
+	} else {
+		one.out.Reset()
+		one.Reset(&one.out)
 	}
-	one.out.Reset()
-	one.Reset(&one.out)
+	one.use = u
 	return one
 }
 
+// room tells whether one more coder may be taken for u. mu is held.
+func (c *coders) room(u use) bool {
+	if c.busy >= c.limit {
+		return false
+	}
+	if u == wholeBody {
+		return true
+	}
+	waiting := c.held[arrivingBody] + c.held[relayedBody]
+	return c.held[u] < c.limit/waitingPart && waiting < c.limit-c.limit/wholePart
+}
+
 // place takes a place and a coder that is at rest, nil where one has to be made.
-func (c *coders) place(k kind) (one *coder, ok bool) {
+func (c *coders) place(k kind, u use) (one *coder, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.busy >= c.limit {
+	if !c.room(u) {
 		return nil, false
 	}
 	c.busy++
+	c.held[u]++
 	if pool := &c.idle[k.coding][k.effort]; len(*pool) > 0 {
 		return c.pop(pool), true
 	}
@@ -207,16 +246,18 @@ func (c *coders) put(one *coder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy--
+	c.held[one.use]--
 	c.rest++
 	pool := &c.idle[one.kind.coding][one.kind.effort]
 	*pool = append(*pool, one)
 }
 
 // drop gives back the place of a coder that is not used again.
-func (c *coders) drop() {
+func (c *coders) drop(u use) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy--
+	c.held[u]--
 }
 
 // lock is the lock under which the coded body of a key is looked for and begun.

@@ -177,38 +177,6 @@ func TestVainIsNotRepeated(t *testing.T) {
 	})
 }
 
-// Where all encoders are at work, the others get the page as it is, at once. Coders at
-// rest make room for those of another kind.
-func TestNoEncoderFree(t *testing.T) {
-	compressing(t, func(t *testing.T, r *rig) {
-		r.handler.coders.limit = 1
-		pieces := r.gated("/slow", "Cache-Control: max-age=60")
-		slow := r.open("/slow", "Accept-Encoding: br")
-		defer slow.Body.Close()
-		text := prose(5000)
-		r.page("/p", text)
-		r.page("/private", text, "cache-control: private")
-		for _, path := range []string{"/p", "/private"} {
-			a := r.get(path, "Accept-Encoding: br")
-			if got := a.shape(); got != (shape{200, "", `"v1"`, "Accept-Encoding", got.Ranges, "", true}) || a.body != text {
-				t.Errorf("%s: %+v", path, got)
-			}
-		}
-		close(pieces)
-		_, _ = io.Copy(io.Discard, slow.Body)
-		synctest.Wait()
-		for _, accept := range []string{"gzip", "zstd", "br", "gzip"} {
-			if a := r.get("/p", "Accept-Encoding: "+accept); a.Header.Get("Content-Encoding") != accept || a.decoded(t) != text {
-				t.Errorf("%s: coding %q", accept, a.Header.Get("Content-Encoding"))
-			}
-			synctest.Wait()
-			if c := &r.handler.coders; c.busy != 0 || c.rest != 1 {
-				t.Errorf("%s: %d coders at work, %d at rest; want 0, 1", accept, c.busy, c.rest)
-			}
-		}
-	})
-}
-
 // A stream that waits for its origin holds an encoder, but nobody else's turn.
 func TestWaitingTakesNoTurn(t *testing.T) {
 	compressing(t, func(t *testing.T, r *rig) {
@@ -327,7 +295,7 @@ func TestBrokenEncoder(t *testing.T) {
 		}
 		one.codingWriter = badEncoder{one.codingWriter}
 		c := &r.handler.coders
-		c.busy++
+		c.busy, c.held[wholeBody] = 1, 1
 		c.put(one)
 		if a, err := r.do(t.Context(), http.MethodGet, "/p", "Accept-Encoding: br"); err == nil && a.err == nil {
 			t.Errorf("the client saw a whole body of %d bytes", len(a.body))
