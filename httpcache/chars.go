@@ -20,6 +20,23 @@ func isToken(s string) bool {
 	return s != ""
 }
 
+// lowerASCII returns s with the letters of ASCII in lower case and all else as it is:
+// another byte is another value, also where it folds to such a letter.
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			lower := []byte(s)
+			for ; i < len(lower); i++ {
+				if 'A' <= lower[i] && lower[i] <= 'Z' {
+					lower[i] |= 0x20
+				}
+			}
+			return string(lower)
+		}
+	}
+	return s
+}
+
 // unhex returns the value of a hexadecimal digit, or 255.
 func unhex(c byte) byte {
 	switch {

@@ -51,7 +51,7 @@ func codingBit(coding string) int {
 		return codingGzip
 	case strings.EqualFold(coding, "br"):
 		return codingBr
-	case strings.EqualFold(coding, "zstd"):
+	case len(coding) == len("zstd") && strings.EqualFold(coding, "zstd"): // a long s is none
 		return codingZstd
 	}
 	return 0

@@ -2,7 +2,6 @@ package httpcache
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -74,13 +73,18 @@ func appendWeight(dst []byte, weight int) []byte {
 	case 0:
 		return append(dst, ";q=0"...)
 	}
-	text := strconv.Itoa(1000 + weight) // "1" and three digits
-	return append(append(dst, ";q=0."...), strings.TrimRight(text[1:], "0")...)
+	dst = append(dst, ";q=0."...)
+	for digit := 100; weight > 0; digit /= 10 {
+		dst = append(dst, '0'+byte(weight/digit))
+		weight %= digit
+	}
+	return dst
 }
 
 // parseLanguages reads Accept-Language in lower case, each range once. ok is
 // false where a member is none or there are too many.
 func parseLanguages(list string) (languages []language, ok bool) {
+	languages = make([]language, 0, min(strings.Count(list, ",")+1, maxLanguages))
 	for members := 0; list != ""; {
 		var member string
 		member, list, _ = strings.Cut(list, ",")
@@ -167,7 +171,7 @@ func firstChoice(normal string) string {
 	if !ok || len(languages) == 0 {
 		return ""
 	}
-	first := languages[0] // the normal form is ordered by weight
+	first := languages[0] // a normal form is ordered by weight
 	if first.name == "*" || first.weight == 0 || len(languages) > 1 && languages[1].weight == first.weight {
 		return ""
 	}

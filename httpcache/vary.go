@@ -80,9 +80,9 @@ func normalValue(key string, lines []string) string {
 	case "User-Agent", "Cookie", "Referer", "Authorization", "If-Modified-Since", "If-Unmodified-Since":
 		return trimOWS(joined) // commas and spaces of these are their own
 	case acceptLanguageField:
-		return normalLanguages(strings.ToLower(joined))
+		return normalLanguages(lowerASCII(joined))
 	case "Accept-Charset":
-		joined = strings.ToLower(joined)
+		joined = lowerASCII(joined)
 	}
 	return normalList(joined)
 }
