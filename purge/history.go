@@ -66,7 +66,7 @@ type history struct {
 	mu    sync.Mutex // guards what follows
 	byID  map[ID]*pastOrder
 	order ring[*pastOrder] // oldest first
-	seq   int64             // of the newest entry that the log told of
+	seq   int64            // of the newest entry that the log told of
 }
 
 func newHistory(most int, edge string) *history {

@@ -41,7 +41,8 @@ type Order struct {
 	Who  string // name of whoever orders
 	From string // address that the order came from
 
-	// target is a URL that is in parts already: that of a PURGE on the site.
+	// target is a URL that is in parts already: that of a PURGE on the site, which
+	// was found by its host.
 	target *target
 }
 
@@ -114,7 +115,7 @@ func (s *Service) compile(state *snapshot, site *siteState, o *Order) ([]Entry, 
 		c.add("everything")(Site(site.name))
 	}
 	if o.target != nil {
-		c.url("url", *o.target, o.IgnoreQuery)
+		c.url("url", *o.target, []string{o.target.host}, o.IgnoreQuery)
 	}
 	each(o.URLs, "urls", func(at, text string) { c.urlText(at, text, o.IgnoreQuery) })
 	each(o.Prefixes, "prefixes", c.prefix)
@@ -191,7 +192,9 @@ func (c *compiler) urlText(at, text string, ignoreQuery bool) {
 		c.problem(at, "%s is neither an http(s) URL nor a path that begins with \"/\"", clip(text))
 		return
 	}
-	c.url(at, t, ignoreQuery)
+	if hosts, ok := c.hostsOf(at, t.host); ok {
+		c.url(at, t, hosts, ignoreQuery)
+	}
 }
 
 // splitTarget takes an absolute URL, or a path with its query, apart. A fragment is
@@ -220,13 +223,10 @@ func splitTarget(text string) (t target, ok bool) {
 	return t, true
 }
 
-func (c *compiler) url(at string, t target, ignoreQuery bool) {
+// url purges a target on hosts.
+func (c *compiler) url(at string, t target, hosts []string, ignoreQuery bool) {
 	if ignoreQuery && t.query != "" {
 		c.problem(at, "has a query, which ignore_query does without")
-		return
-	}
-	hosts, ok := c.hostsOf(at, t.host)
-	if !ok {
 		return
 	}
 	c.named(at, hosts, t, func(scheme, host, path, query string) {
