@@ -178,8 +178,8 @@ func firstChoice(normal string) string {
 	return first.name
 }
 
-// ownLanguage returns the language of the response if it is just what its own
-// request wanted before all others; empty where it is not. A server that fell back,
+// ownLanguage returns the language of the response if its own request named it and
+// none before it; empty where it did not, or was malformed. A server that fell back,
 // or that read the field in its own way, has not chosen by it.
 func (s *Stored) ownLanguage() string {
 	i := slices.Index(s.varyKeys, acceptLanguageField)
@@ -187,14 +187,21 @@ func (s *Stored) ownLanguage() string {
 	if i < 0 || len(own) != 1 {
 		return ""
 	}
-	if first := firstChoice(s.selecting[i]); first != "" && strings.EqualFold(first, trimOWS(own[0])) {
-		return first
+	tag := lowerASCII(trimOWS(own[0]))
+	languages, ok := parseLanguages(s.selecting[i])
+	if !ok {
+		return ""
+	}
+	for _, l := range languages { // a normal form is ordered by weight
+		if l.name == tag && l.weight > 0 && l.weight == languages[0].weight {
+			return tag
+		}
 	}
 	return ""
 }
 
 // prefers reports whether first, which a request wants before all others, is the
-// language that s was asked for and is in. Such a request is answered by s where
+// language that s is in and was asked for. Such a request is answered by s where
 // nothing was stored for its very list: the client gets its first choice. That
 // goes beyond the identical semantics of RFC 9111 §4.1; but a server that chose by
 // this field once, and has a client's first choice, would not give it another.
