@@ -1,0 +1,240 @@
+package purge
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A segment is one file of the journal: a header, then records. Its generation is its
+// name. One segment is written to, the others stay as they are.
+const (
+	segmentMagic   = "perigeeP"
+	segmentVersion = 1
+	segmentBytes   = 88 // of the header
+	segmentSuffix  = ".purge"
+	unfinished     = ".tmp"
+	lockName       = "purge.lock"
+
+	readBytes = 256 << 10
+)
+
+// header is what a segment says of itself and of those before it. What it says of
+// them is how far they can be trusted: a file that failed once is not written to
+// again, and what it may hold beyond is not an entry.
+type header struct {
+	gen  uint64
+	base int64 // the number after the last one that was given before
+
+	prev     uint64 // the segment that was written to before, 0 = none
+	prevSize int64  // how many of its bytes are durable
+
+	replaces uint64 // the generations up to it are in here, as far as they still count
+	whole    int64  // size of the file where it was written in one go, else 0
+
+	// settled: for the damage of the generations up to it everything was purged softly,
+	// with the number settledAt and at that moment.
+	settled     uint64
+	settledAt   int64
+	settledTime int64 // Unix milliseconds
+}
+
+func (h *header) append(buf []byte) []byte {
+	start := len(buf)
+	buf = append(buf, segmentMagic...)
+	buf = binary.LittleEndian.AppendUint32(buf, segmentVersion)
+	for _, n := range [...]uint64{
+		h.gen, uint64(h.base), h.prev, uint64(h.prevSize), h.replaces, uint64(h.whole), h.settled, uint64(h.settledAt), uint64(h.settledTime),
+	} {
+		buf = binary.LittleEndian.AppendUint64(buf, n)
+	}
+	return binary.LittleEndian.AppendUint32(buf, crc32.Checksum(buf[start:], castagnoli))
+}
+
+func parseHeader(raw []byte) (h header, err error) {
+	const sum = segmentBytes - 4
+	if string(raw[:8]) != segmentMagic || crc32.Checksum(raw[:sum], castagnoli) != binary.LittleEndian.Uint32(raw[sum:]) {
+		return header{}, errRecord
+	}
+	if binary.LittleEndian.Uint32(raw[8:]) != segmentVersion {
+		return header{}, errNewer
+	}
+	at := func(i int) uint64 { return binary.LittleEndian.Uint64(raw[12+8*i:]) }
+	return header{
+		gen: at(0), base: int64(at(1)), prev: at(2), prevSize: int64(at(3)), replaces: at(4), whole: int64(at(5)),
+		settled: at(6), settledAt: int64(at(7)), settledTime: int64(at(8)),
+	}, nil
+}
+
+func segmentName(gen uint64) string { return fmt.Sprintf("%016x%s", gen, segmentSuffix) }
+
+func parseSegmentName(name string) (gen uint64, ok bool) {
+	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok || len(digits) != 16 {
+		return 0, false
+	}
+	gen, err := strconv.ParseUint(digits, 16, 64)
+	return gen, err == nil && segmentName(gen) == name
+}
+
+// segment is a file as those who read it need it.
+type segment struct {
+	gen   uint64
+	size  int64 // of what is durable
+	first int64 // number of the first entry, 0 = none
+	last  int64 // of the last
+	// settled is the purge that the header stands for; its Seq is 0 where there is none.
+	settled Entry
+	// damaged parts are passed over: everything was purged for them.
+	damaged bool
+	entries int
+}
+
+// note extends s by a record.
+func (s *segment) note(first, last int64, entries int) {
+	if s.first == 0 {
+		s.first = first
+	}
+	s.last = last
+	s.entries += entries
+}
+
+// settle takes in the purge that the header stands for.
+func (s *segment) settle(h *header) {
+	if h.settledAt > 0 {
+		s.settled = settledEntry(h.settledAt, h.settledTime)
+		s.note(h.settledAt, h.settledAt, 1)
+	}
+}
+
+// trouble is what a scan finds in a file.
+type trouble struct {
+	end   int64    // where the last good record ends
+	torn  bool     // the last record was never finished
+	wrong []string // damage, with its place
+}
+
+// maxTrouble bounds the places of damage that are told.
+const maxTrouble = 8
+
+func (t *trouble) add(format string, args ...any) {
+	if len(t.wrong) < maxTrouble {
+		t.wrong = append(t.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+// scan calls visit with the payload of each good record between two offsets of f. The
+// payload is good until visit returns. The error is that of reading, or visit's.
+func scan(f io.ReaderAt, from, to int64, visit func(payload []byte) error) (t trouble, err error) {
+	t.end = from
+	in := bufio.NewReaderSize(io.NewSectionReader(f, from, to-from), readBytes)
+	var head [headBytes]byte
+	var buf []byte
+	for off := from; off < to; {
+		if to-off < headBytes {
+			t.torn = true
+			break
+		}
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			return t, err
+		}
+		length, sum, err := parseHead(head[:])
+		switch {
+		case errors.Is(err, errNewer):
+			return t, err
+		case err != nil:
+			next, blank, err := resume(f, off, to)
+			if err != nil || blank {
+				t.torn = blank
+				return t, err
+			}
+			t.add("no record at byte %d", off)
+			off = next
+			in.Reset(io.NewSectionReader(f, off, to-off))
+			continue
+		case length > to-off-headBytes:
+			t.torn = true
+			return t, nil
+		}
+		if int64(cap(buf)) < length {
+			buf = make([]byte, length, 2*length)
+		}
+		buf = buf[:length]
+		if _, err := io.ReadFull(in, buf); err != nil {
+			return t, err
+		}
+		at := off
+		off += headBytes + length
+		if crc32.Checksum(buf, castagnoli) != sum {
+			t.add("bad checksum at byte %d", at)
+			continue
+		}
+		if err := visit(buf); err != nil {
+			return t, err
+		}
+		t.end = off
+	}
+	return t, nil
+}
+
+// resume seeks the next good record after one that is none. blank tells that there
+// are only zeros: the file had grown and its bytes never came.
+func resume(f io.ReaderAt, off, to int64) (next int64, blank bool, err error) {
+	rest := make([]byte, to-off)
+	if _, err := f.ReadAt(rest, off); err != nil && !errors.Is(err, io.EOF) {
+		return 0, false, err
+	}
+	if len(bytes.TrimLeft(rest, "\x00")) == 0 {
+		return to, true, nil
+	}
+	for i := 1; i+headBytes <= len(rest); i++ {
+		length, sum, err := parseHead(rest[i:][:headBytes])
+		if err != nil || length > int64(len(rest)-i-headBytes) {
+			continue
+		}
+		if crc32.Checksum(rest[i+headBytes:][:length], castagnoli) == sum {
+			return off + int64(i), false, nil
+		}
+	}
+	return to, false, nil
+}
+
+// read calls fn for the entries of a segment from the number next on. It fails with
+// fs.ErrNotExist where the segment was replaced meanwhile.
+func (j *Journal) read(s segment, next int64, fn func(Entry) error) (err error) {
+	f, err := j.fs.Open(filepath.Join(j.dir, segmentName(s.gen)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if s.settled.Seq > 0 && s.settled.Seq >= next {
+		if err := fn(s.settled); err != nil {
+			return err
+		}
+	}
+	var d decoder
+	last := int64(0)
+	t, err := scan(f, segmentBytes, s.size, func(payload []byte) error {
+		if p := parseSpan(payload); p.last < next || p.first <= last && s.damaged {
+			return nil
+		}
+		return d.entries(payload, func(e Entry) error {
+			last = e.Seq
+			if e.Seq < next {
+				return nil
+			}
+			return fn(e)
+		})
+	})
+	if err == nil && !s.damaged && (t.torn || len(t.wrong) > 0) {
+		err = fmt.Errorf("%s: %w after byte %d", segmentName(s.gen), errRecord, t.end)
+	}
+	return err
+}
