@@ -105,7 +105,7 @@ func (e *errand) joinBase(rules *httpcache.Rules, b *cachestore.Beginning, meta 
 	if size, known := e.base.Size(); !known || size != b.Size {
 		return
 	}
-	if combined, refusal := httpcache.Combine(rules, e.base.Stored(), meta); refusal == httpcache.Storable {
+	if combined, refusal := httpcache.Combine(rules, e.base.Stored(), e.req, meta); refusal == httpcache.Storable {
 		b.Stored, b.Base = combined, e.base
 	}
 }

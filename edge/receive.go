@@ -140,11 +140,12 @@ func (e *errand) tellHeld(head httpcache.Response) {
 		size = -1
 	}
 	rules := e.rulesFor(e.held.Stored())
-	if fresh, ok := httpcache.UpdateByHead(rules, e.held.Stored(), size, head); ok {
+	switch fresh, ok := httpcache.UpdateByHead(rules, e.held.Stored(), e.req, size, head); {
+	case ok:
 		e.h.store.FreshenAt(e.held, fresh, e.asked, e.marks(fresh, rules))
-		return
+	case fresh == nil:
+		e.h.store.Remove(e.held.Key())
 	}
-	e.h.store.Remove(e.held.Key())
 }
 
 // speaksOfAll tells whether a response with this status, if it may not be stored,
@@ -172,7 +173,7 @@ func (e *errand) confirm(land *landing, response *origin.Response, meta httpcach
 		return false
 	}
 	rules := e.rulesFor(e.held.Stored())
-	fresh, ok := httpcache.Freshen(rules, e.held.Stored(), meta)
+	fresh, ok := httpcache.Freshen(rules, e.held.Stored(), e.req, meta)
 	if !ok || !httpcache.SameSearch(fresh, e.held.Stored()) {
 		return false // what varies otherwise by its query has to be stored under another key
 	}

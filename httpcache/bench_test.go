@@ -122,7 +122,7 @@ func BenchmarkFreshen(b *testing.B) {
 	update := typicalAnswer()
 	update.Status = 304
 	for b.Loop() {
-		if _, ok := Freshen(rules, s, update); !ok {
+		if _, ok := Freshen(rules, s, nil, update); !ok {
 			b.Fatal("not freshened")
 		}
 	}

@@ -90,7 +90,7 @@ func (s *Stored) rangeHolds(req *Request) bool {
 		return strongMatch(field, s.etag)
 	}
 	since, ok := parseDate(field, s.responseTime)
-	return ok && s.lastModified != "" && since.Equal(s.modified) && s.date.Sub(s.modified) >= strongDate
+	return ok && s.lastModified != "" && since.Equal(s.modified) && strongAt(s.modified, s.contentDate)
 }
 
 // NotModifiedHeader returns the fields of a 304 for a stored response (RFC 9110
@@ -112,8 +112,8 @@ func NotModifiedHeader(s *Stored) http.Header {
 func describesContent(name string) bool {
 	switch name {
 	case ContentEncodingField, ContentLengthField, ContentRangeField, ContentTypeField, AcceptRangesField,
-		"Content-Language", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5", "Content-Disposition":
+		"Content-Language", ReprDigestField, "Digest", "Content-Disposition":
 		return true
 	}
-	return false
+	return digestsContent(name)
 }

@@ -21,6 +21,25 @@ type Digest struct {
 	checks []digestCheck
 }
 
+// contentMD5Field is what Content-Digest was before (RFC 1864).
+const contentMD5Field = "Content-Md5"
+
+// digestsContent reports the fields about the very bytes of one message's content
+// (RFC 9530 §2), true of no other message of the same representation. The name is in
+// canonical form.
+func digestsContent(name string) bool {
+	return name == ContentDigestField || name == contentMD5Field
+}
+
+// DropContentDigest removes the digests of the content from the fields of a stored
+// response that is sent in part, for they are of the whole. Repr-Digest stays: it is
+// of the representation, whatever is sent of it (RFC 9530 §3). Keys of h are in
+// canonical form.
+func DropContentDigest(h http.Header) {
+	delete(h, ContentDigestField)
+	delete(h, contentMD5Field)
+}
+
 // digestCheck is one algorithm and the values that it must come to.
 type digestCheck struct {
 	sum  hash.Hash

@@ -56,7 +56,7 @@ func FuzzHostileOrigin(f *testing.F) {
 		}
 		promises(t, s)
 		decideAll(&rules, r, s)
-		for _, fresh := range updates(&rules, s, update) {
+		for _, fresh := range updates(&rules, s, NewRequest(r), update) {
 			promises(t, fresh)
 			decideAll(&rules, r, fresh)
 			fresh.SameRepresentation(s)
@@ -66,15 +66,15 @@ func FuzzHostileOrigin(f *testing.F) {
 
 // updates returns what s becomes by each of the ways in which a later response
 // may change it.
-func updates(rules *Rules, s *Stored, update Response) []*Stored {
+func updates(rules *Rules, s *Stored, req *Request, update Response) []*Stored {
 	var all []*Stored
-	if fresh, ok := Freshen(rules, s, update); ok {
+	if fresh, ok := Freshen(rules, s, req, update); ok {
 		all = append(all, fresh)
 	}
-	if fresh, why := Combine(rules, s, update); why == Storable {
+	if fresh, why := Combine(rules, s, req, update); why == Storable {
 		all = append(all, fresh)
 	}
-	if fresh, ok := UpdateByHead(rules, s, 5, update); ok {
+	if fresh, ok := UpdateByHead(rules, s, req, 5, update); ok {
 		all = append(all, fresh)
 	}
 	return all

@@ -74,16 +74,19 @@ func (l *law) checkLater(s *Stored, want string) (got string, ok, mine bool) {
 	word, rest, _ := strings.Cut(want, " ")
 	switch word {
 	case "combined", "not-combined":
-		fresh, why := Combine(&l.rules, s, *l.part)
+		fresh, why := Combine(&l.rules, s, NewRequest(l.then), *l.part)
 		if why != Storable {
 			got = "not-combined " + why.String()
 			return got, got == want && fresh == nil, true
 		}
 		got, ok = l.becomes(s, fresh, word == "combined", "combined ", rest)
 		return got, ok, true
-	case "head-updated", "head-stale":
-		fresh, ok := UpdateByHead(&l.rules, s, l.size, *l.head)
-		if !ok {
+	case "head-updated", "head-stale", "head-ignored":
+		fresh, ok := UpdateByHead(&l.rules, s, NewRequest(l.then), l.size, *l.head)
+		switch {
+		case !ok && fresh == s:
+			return "head-ignored", word == "head-ignored", true
+		case !ok:
 			return "head-stale", word == "head-stale" && fresh == nil, true
 		}
 		got, ok = l.becomes(s, fresh, word == "head-updated", "head-updated ", rest)

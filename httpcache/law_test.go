@@ -296,7 +296,7 @@ func TestHeadersAreIndependent(t *testing.T) {
 	if diff := cmp.Diff(original, resp.Header); diff != "" {
 		t.Errorf("response header changed (-want +got):\n%s", diff)
 	}
-	fresh, ok := Freshen(&Rules{}, s, Response{Status: 304, Header: http.Header{"X-A": {"9"}}, RequestTime: origo, ResponseTime: origo})
+	fresh, ok := Freshen(&Rules{}, s, nil, Response{Status: 304, Header: http.Header{"X-A": {"9"}}, RequestTime: origo, ResponseTime: origo})
 	if !ok || fresh.Header().Get("X-A") != "9" {
 		t.Fatalf("Freshen = %v, %t", fresh, ok)
 	}

@@ -328,7 +328,7 @@ func TestSameSearch(t *testing.T) {
 	} {
 		update := answer(append(test.fields, "Cache-Control: max-age=60")...)
 		update.Status = http.StatusNotModified
-		fresh, ok := Freshen(&Rules{}, old, update)
+		fresh, ok := Freshen(&Rules{}, old, nil, update)
 		if !ok {
 			t.Fatalf("304 with %q is refused", test.fields)
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // PartOf reads which part of which complete length a 206 brings (RFC 9110
@@ -84,7 +85,7 @@ func complete(req *Request, resp Response) (Response, Refusal) {
 	}
 	header := make(http.Header, len(resp.Header))
 	for name, lines := range resp.Header {
-		if name != ContentRangeField && name != ContentLengthField {
+		if name != ContentRangeField && name != ContentLengthField && !digestsContent(name) {
 			header[name] = lines
 		}
 	}
@@ -92,19 +93,23 @@ func complete(req *Request, resp Response) (Response, Refusal) {
 	return resp, Storable
 }
 
-// Combine returns the stored response after part, a further 206, arrived (RFC
-// 9111 §3.4): fields replaced by those of part, new age and lifetime. s is not
-// changed. It is nil and RefusedOtherValidator where the two do not have the same
-// strong validator: then their contents must not be joined. That the complete
-// length is the same is for the caller to see.
-func Combine(rules *Rules, s *Stored, part Response) (*Stored, Refusal) {
+// Combine returns the stored response after part, a further 206 to req, arrived
+// (RFC 9111 §3.4): fields replaced by those of part, new age and lifetime. req is
+// nil for a plain one. s is not changed. It is nil and RefusedOtherValidator where
+// the two do not have the same strong validator: then their contents must not be
+// joined. That the complete length is the same is for the caller to see.
+func Combine(rules *Rules, s *Stored, req *Request, part Response) (*Stored, Refusal) {
 	if _, _, ok := PartOf(part); !ok {
 		return nil, RefusedPartial
 	}
-	mine, ok := strongValidator(s.header, s.responseTime, s.dated)
-	theirs, also := strongValidator(part.Header, part.ResponseTime, true)
+	date, sent := singleDate(part.Header[DateField], part.ResponseTime)
+	if !sent {
+		date = time.Time{}
+	}
+	mine, ok := strongValidator(s.header, s.responseTime, s.contentDate)
+	theirs, also := strongValidator(part.Header, part.ResponseTime, date)
 	if !ok || !also || mine != theirs {
 		return nil, RefusedOtherValidator
 	}
-	return update(rules, s, part)
+	return update(rules, s, req, part)
 }

@@ -165,11 +165,11 @@ func TestUpdatesChangeNothing(t *testing.T) {
 	part := answer(`Etag: "a"`, "X-A: 2", "Content-Range: bytes 0-4/10", "Surrogate-Control: max-age=7")
 	part.Status = http.StatusPartialContent
 	original := part.Header.Clone()
-	fresh, why := Combine(&Rules{}, s, part)
+	fresh, why := Combine(&Rules{}, s, nil, part)
 	if why != Storable || fresh.Header().Get("X-A") != "2" || fresh.Lifetime().Seconds() != 7 {
 		t.Fatalf("Combine = %+v, %s", fresh, why)
 	}
-	if _, ok := UpdateByHead(&Rules{}, s, -1, answer("X-A: 3")); !ok {
+	if _, ok := UpdateByHead(&Rules{}, s, nil, -1, answer("X-A: 3")); !ok {
 		t.Fatal("not updated by HEAD")
 	}
 	for name, pair := range map[string][2]http.Header{

@@ -17,6 +17,10 @@ type Stored struct {
 	lastModified string      // "" where it is missing or malformed
 	modified     time.Time
 	date         time.Time
+	// contentDate is the origin's Date of the response that brought the content,
+	// zero where that had none: a 304 brings a later Date and no content, and a
+	// Last-Modified that was weak does not become strong by time passing.
+	contentDate  time.Time
 	responseTime time.Time
 	initialAge   time.Duration
 	lifetime     time.Duration
@@ -45,10 +49,8 @@ type Stored struct {
 	strict      bool
 	authorized  bool
 	noTransform bool
-	// dated: Date came from the origin.
-	dated     bool
-	source    Source
-	bySMaxage bool // the directive of source was s-maxage
+	source      Source
+	bySMaxage   bool // the directive of source was s-maxage
 }
 
 // Status returns the status code of the response.
@@ -134,9 +136,9 @@ type validator struct {
 }
 
 // strongValidator returns the strong validator among the fields; Last-Modified
-// counts only where there is no entity tag and it is older than Date (RFC 9110
-// §8.8.2.2). dated says whether Date is the origin's.
-func strongValidator(h http.Header, received time.Time, dated bool) (v validator, ok bool) {
+// counts only where there is no entity tag and it is older than date, the origin's
+// for the content (RFC 9110 §8.8.2.2); zero where it gave none.
+func strongValidator(h http.Header, received, date time.Time) (v validator, ok bool) {
 	if lines := h[ETagField]; len(lines) > 0 {
 		if len(lines) > 1 || !validETag(lines[0]) || strings.HasPrefix(lines[0], weakPrefix) {
 			return validator{}, false
@@ -144,18 +146,23 @@ func strongValidator(h http.Header, received time.Time, dated bool) (v validator
 		return validator{etag: lines[0]}, true
 	}
 	modified, ok := singleDate(h[LastModifiedField], received)
-	date, sent := singleDate(h[DateField], received)
-	if !ok || !sent || !dated || date.Sub(modified) < strongDate {
+	if !ok || !strongAt(modified, date) {
 		return validator{}, false
 	}
 	return validator{modified: modified.Unix()}, true
+}
+
+// strongAt reports whether a Last-Modified counts as a strong validator of content
+// that the origin sent at date; zero is no date.
+func strongAt(modified, date time.Time) bool {
+	return !date.IsZero() && date.Sub(modified) >= strongDate
 }
 
 // SameRepresentation reports whether both are the same representation by a
 // strong validator (RFC 9110 §8.8.1), so that parts of their contents may be
 // joined. Without one it is false.
 func (s *Stored) SameRepresentation(other *Stored) bool {
-	mine, ok := strongValidator(s.header, s.responseTime, s.dated)
-	theirs, also := strongValidator(other.header, other.responseTime, other.dated)
+	mine, ok := strongValidator(s.header, s.responseTime, s.contentDate)
+	theirs, also := strongValidator(other.header, other.responseTime, other.contentDate)
 	return ok && also && mine == theirs
 }

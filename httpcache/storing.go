@@ -83,7 +83,10 @@ func (s *Stored) describe(rules *Rules, resp Response) (responseDirectives, Refu
 	if !life.explicit && !cc.public && !cacheableByDefault(s.status) {
 		return cc, RefusedStatus
 	}
-	s.date, s.dated, s.initialAge, s.lifetime = t.date, t.dated, t.initialAge, life.length
+	s.date, s.initialAge, s.lifetime = t.date, t.initialAge, life.length
+	if t.dated {
+		s.contentDate = t.date
+	}
 	s.ageValue, s.responseDelay = t.ageValue, t.delay
 	s.source, s.bySMaxage = life.source, cc.sMaxAge.present()
 	s.responseTime = resp.ResponseTime.Round(0)

@@ -280,9 +280,9 @@ func (l *law) check(t *testing.T, s *Stored, why Refusal, want string) (got stri
 			s.Reckoning().Source, s.Age(origo), s.ETag(), s.StrongValidator(), strings.Join(s.Vary(), ","), strings.Join(s.Tags(), ","))
 		return got, hasWords(got, rest)
 	case "freshened", "not-freshened":
-		fresh, ok := Freshen(&l.rules, s, *l.notModified)
+		fresh, ok := Freshen(&l.rules, s, NewRequest(l.then), *l.notModified)
 		if !ok {
-			_, why := freshen(&l.rules, s, *l.notModified)
+			_, why := freshen(&l.rules, s, NewRequest(l.then), *l.notModified)
 			return "not-freshened " + why.String(), word == "not-freshened" && why.String() == rest
 		}
 		got = fmt.Sprintf("freshened lifetime=%s age=%s etag=%s tags=%s", fresh.Lifetime(), fresh.Age(l.at),

@@ -9,25 +9,31 @@ import (
 )
 
 // Freshen returns the stored response as a 304 updates it (RFC 9111 §4.3.4):
-// fields replaced by those of the 304, new age and lifetime. s is not changed;
-// its content stays what it was. It is false where the 304 is about another
-// representation, names other selecting fields, or leaves a response that may
-// not be stored: then the whole must be fetched again without conditions.
-func Freshen(rules *Rules, s *Stored, notModified Response) (*Stored, bool) {
-	fresh, why := freshen(rules, s, notModified)
+// fields replaced by those of the 304, new age and lifetime. req is the request
+// that the 304 answers, nil for a plain one. s is not changed; its content stays
+// what it was. It is false where the 304 is about another representation, names
+// other selecting fields, leaves a response that may not be stored, or answers a
+// request whose responses may not be (RFC 9111 §3.5, §5.2.1.5): then the whole
+// must be fetched again without conditions.
+func Freshen(rules *Rules, s *Stored, req *Request, notModified Response) (*Stored, bool) {
+	fresh, why := freshen(rules, s, req, notModified)
 	return fresh, why == Storable
 }
 
-func freshen(rules *Rules, s *Stored, notModified Response) (*Stored, Refusal) {
+func freshen(rules *Rules, s *Stored, req *Request, notModified Response) (*Stored, Refusal) {
 	if notModified.Status != http.StatusNotModified || !s.confirmedBy(notModified) {
 		return nil, RefusedOtherValidator
 	}
-	return update(rules, s, notModified)
+	return update(rules, s, req, notModified)
 }
 
-// update returns s with the fields of a response that speaks of it: a 304, a
-// further part, the answer to a HEAD (RFC 9111 §3.2).
-func update(rules *Rules, s *Stored, resp Response) (*Stored, Refusal) {
+// update returns s with the fields of a response to req that speaks of it: a 304,
+// a further part, the answer to a HEAD (RFC 9111 §3.2). What these fields say is as
+// little for others as a whole response to that request would be.
+func update(rules *Rules, s *Stored, req *Request, resp Response) (*Stored, Refusal) {
+	if req != nil && req.NoStore(rules) {
+		return nil, RefusedRequestNoStore
+	}
 	merged := Response{
 		Status:        s.status,
 		Header:        s.mergedHeader(resp),
@@ -35,7 +41,7 @@ func update(rules *Rules, s *Stored, resp Response) (*Stored, Refusal) {
 		RequestTime:   resp.RequestTime,
 		ResponseTime:  resp.ResponseTime,
 	}
-	fresh := &Stored{status: s.status, authorized: s.authorized}
+	fresh := &Stored{status: s.status, authorized: s.authorized || req != nil && req.authorized}
 	cc, why := fresh.describe(rules, merged)
 	if why != Storable {
 		return nil, why
@@ -51,27 +57,33 @@ func update(rules *Rules, s *Stored, resp Response) (*Stored, Refusal) {
 	if fresh.early = earlyLines(resp.Early); fresh.early == nil {
 		fresh.early = s.early
 	}
-	_, sent := singleDate(resp.Header[DateField], resp.ResponseTime)
-	fresh.dated = s.dated || sent
+	fresh.contentDate = s.contentDate
 	fresh.finish(rules, &cc, merged)
 	return fresh, Storable
 }
 
-// UpdateByHead returns the stored response to GET as a 200 to HEAD of the same
-// target updates it (RFC 9111 §4.3.5). size is the length of its content in
-// bytes, -1 unknown. s is not changed. ok is false where the answer is not about
-// what is stored, by a validator that both have or by Content-Length, or leaves a
-// response that may not be stored: then s is to be considered stale. An answer
-// with another status says nothing of s, which is then returned as it is.
-func UpdateByHead(rules *Rules, s *Stored, size int64, head Response) (fresh *Stored, ok bool) {
+// UpdateByHead returns the stored response to GET as a 200 to req, a HEAD of the
+// same target, updates it (RFC 9111 §4.3.5). size is the length of its content in
+// bytes, -1 unknown; req is nil for a plain one. s is not changed.
+//
+// Without ok nothing is to be updated. fresh is then nil where the answer is not
+// about what is stored, by a validator that both have or by Content-Length, or
+// leaves a response that may not be stored: s is to be considered stale. It is s
+// itself where the answer is for that client alone (RFC 9111 §3.5, §5.2.1.5) and
+// says nothing to others. With a status other than 200 it says nothing to anyone:
+// s and ok.
+func UpdateByHead(rules *Rules, s *Stored, req *Request, size int64, head Response) (fresh *Stored, ok bool) {
 	if head.Status != http.StatusOK {
 		return s, true
 	}
-	if s.status != http.StatusOK || !s.agreesWith(size, head) {
+	fresh, why := update(rules, s, req, head)
+	switch {
+	case why == RefusedRequestNoStore, why == RefusedAuthorization && !s.authorized:
+		return s, false
+	case why != Storable, s.status != http.StatusOK, !s.agreesWith(size, head):
 		return nil, false
 	}
-	fresh, why := update(rules, s, head)
-	return fresh, why == Storable
+	return fresh, true
 }
 
 // agreesWith reports whether the answer to HEAD seems to be about the content of
@@ -99,14 +111,14 @@ func (s *Stored) agreesWith(size int64, head Response) bool {
 // confirmedBy reports whether the 304 is about s. Entity tags are compared
 // weakly: servers that compress on the fly weaken the tag of a 200 and send the
 // strong one in the 304, and the content is not touched either way. A tag that
-// s does not have, and a Last-Modified that differs, are of another
+// s does not have, and without a tag a Last-Modified that differs, are of another
 // representation. A malformed tag is none, as it was when s was stored.
 func (s *Stored) confirmedBy(notModified Response) bool {
 	if lines := notModified.Header[ETagField]; len(lines) > 1 || len(lines) == 1 && validETag(lines[0]) {
 		return len(lines) == 1 && weakMatch(lines[0], s.etag)
 	}
 	modified, ok := singleDate(notModified.Header[LastModifiedField], notModified.ResponseTime)
-	return !ok || s.etag != "" || s.lastModified == "" || modified.Equal(s.modified)
+	return !ok || s.lastModified == "" || modified.Equal(s.modified)
 }
 
 // mergedHeader is RFC 9111 §3.2: each field of the 304 replaces that of the
@@ -129,11 +141,12 @@ func (s *Stored) mergedHeader(notModified Response) http.Header {
 	return merged
 }
 
-// excepted reports the fields of a 304 that never replace stored ones.
+// excepted reports the fields of a 304 that never replace stored ones. A digest of
+// content is of the content that came with it, and a 304 has none (RFC 9530 §2).
 func excepted(name string) bool {
 	switch name {
 	case ContentEncodingField, ContentLengthField, ContentRangeField, ETagField:
 		return true
 	}
-	return false
+	return digestsContent(name)
 }
