@@ -187,10 +187,15 @@ func (x *exchange) clearHeader() {
 	}
 }
 
+// retrieves tells whether the request may be asked again: it changes nothing.
+func (x *exchange) retrieves() bool {
+	return x.r.Method == http.MethodGet || x.r.Method == http.MethodHead
+}
+
 // refetchGone answers from the upstream when an object left the store between
 // look-up and reading.
 func (x *exchange) refetchGone() {
-	if x.refetched {
+	if x.refetched || !x.retrieves() {
 		x.fail(failure{status: http.StatusServiceUnavailable, reason: "store-churn", text: "The response left the store before it could be sent; try again."})
 		return
 	}

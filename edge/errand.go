@@ -77,7 +77,7 @@ func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *erra
 		h: x.h, site: x.site, policy: x.policy, open: x.open, naming: x.naming, client: x.r, req: httpcache.NewRequest(x.r),
 		clientHost: x.host, proto: x.r.Proto, forwarded: x.forwardedFor(), forward: d.Reason.Forward(),
 		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
-		early: d.Action == httpcache.Serve,
+		early: d.Action == httpcache.Serve, asked: x.h.invalidations.now(),
 	}
 	e.req.Hide(x.policy.key.dropped)
 	if d.Action == httpcache.Fetch {
@@ -220,7 +220,12 @@ func (e *errand) failed(err error) *landing {
 // standsIn tells whether what is held may be served in the place of an upstream that
 // is in this trouble.
 func (e *errand) standsIn(kind httpcache.Trouble) bool {
-	return e.held != nil && e.onError && e.policy.rules.StaleOnTrouble(kind)
+	if e.held == nil || !e.onError || !e.policy.rules.StaleOnTrouble(kind) ||
+		e.overtaken() || e.h.invalidations.Verdict(e.held) == cachestore.Gone {
+		return false
+	}
+	_, lacking := lackingIn(e.req, e.held)
+	return !lacking
 }
 
 // request is what the upstream is asked.

@@ -187,7 +187,7 @@ func (x *exchange) admitBody(limit int64) *failure {
 	}
 	body := x.r.Body
 	if limit > 0 {
-		body = http.MaxBytesReader(x.w, body, limit)
+		body = &limitedBody{ReadCloser: body, left: limit, limit: limit}
 	}
 	x.body = &content{ReadCloser: body, want: x.r.ContentLength}
 	return nil

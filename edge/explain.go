@@ -74,7 +74,7 @@ func (x *explainer) explain() {
 		return
 	}
 	x.Request.Host, x.Request.Path, x.Request.Query = x.host, x.target.Path, x.target.Query
-	x.Request.Country = x.country()
+	x.Request.Country = x.countryFor(x.policy)
 	x.Request.LeftOut = leftOut(x.query, x.target.Query)
 	way := x.way()
 	x.explainKey()

@@ -38,8 +38,11 @@ func (x *exchange) fetch(e *errand) {
 			return
 		}
 		switch {
-		case partial:
+		case partial && x.gained(e, land):
 			e = errandFor(x, land.object, httpcache.Decision{Action: httpcache.Fetch, Reason: httpcache.PartMiss})
+		case partial:
+			// The upstream gives other parts than it is asked for.
+			x.h.unshareable.set(x.key, unshared{until: x.now.Add(unshareableFor)})
 		case round == maxRounds-2 && e.part == "":
 			round++ // the second flight was the last chance for a variant
 		}
@@ -60,10 +63,18 @@ func (x *exchange) wantsMore(land *landing) bool {
 	return lacking
 }
 
+// gained tells whether a part that was asked for brought the request further: whether
+// its first byte is there now.
+func (x *exchange) gained(e *errand, land *landing) bool {
+	span, _ := x.lacks(land.object)
+	return e.base == nil || span.First != e.span.First
+}
+
 // named tells whether a landing is about this request's target, or about one that
 // counts as equal.
 func (x *exchange) named(land *landing) bool {
-	return land.plainKey == x.plainKey || land.object.Key() == x.key
+	return (land.plainKey == x.plainKey || land.object.Key() == x.key) &&
+		x.h.invalidations.Verdict(land.object) != cachestore.Gone
 }
 
 const (
@@ -159,11 +170,8 @@ func (x *exchange) suits(land *landing) bool {
 	if !ok || !x.named(land) {
 		return false
 	}
-	if land.fallback {
-		return true
-	}
 	d := httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), clock())
-	return d.Action == httpcache.Serve || x.awaited(best.Stored(), d)
+	return d.Action == httpcache.Serve || land.fallback && d.StaleIfError || x.awaited(best.Stored(), d)
 }
 
 // deliver sends what an errand brought. mine says that the errand was made for

@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"perigee/httpcache"
 )
@@ -47,22 +49,37 @@ func (i *interim) tell(status int, header http.Header) {
 
 func (i *interim) run() {
 	defer close(i.done)
+	w, can := i.w.(deadliner)
 	for head := range i.queue {
+		if can {
+			_ = w.SetWriteDeadline(clock().Add(clientPatience))
+		}
 		sendInterim(i.w, head.status, head.header)
+	}
+	if can {
+		_ = w.SetWriteDeadline(time.Time{})
 	}
 }
 
 // stop returns when the last interim response is out, and tells whether there was
-// one. The response's fields are the caller's again.
-func (i *interim) stop() (sent bool) {
+// one. The response's fields are the caller's again. Whoever tells meanwhile is not
+// held up.
+func (i *interim) stop(ctx context.Context) (sent bool) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.stopped = true
-	if i.done != nil {
+	done := i.done
+	if done != nil {
 		close(i.queue)
-		<-i.done
 	}
-	return i.done != nil
+	i.mu.Unlock()
+	if done == nil {
+		return false
+	}
+	if w, ok := i.w.(deadliner); ok && ctx.Err() != nil {
+		_ = w.SetWriteDeadline(clock()) // nobody reads any more
+	}
+	<-done
+	return true
 }
 
 // sendInterim sends one interim response. net/http takes its fields from those of
@@ -89,7 +106,7 @@ func (x *exchange) listen(e *errand) {
 // hush returns when no interim response is under way any more.
 func (x *exchange) hush() {
 	if x.interim != nil {
-		x.hinted = x.interim.stop() || x.hinted
+		x.hinted = x.interim.stop(x.ctx) || x.hinted
 		x.interim = nil
 	}
 }
@@ -118,5 +135,6 @@ func (x *exchange) hint(links []string) {
 		return
 	}
 	x.hinted = true
+	x.pace(unpacedBytes)
 	sendInterim(x.w, http.StatusEarlyHints, fields)
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -39,16 +40,22 @@ const ruleRest = 10 * time.Minute
 
 // name finds the names of a target whose query is whole.
 func (x *exchange) name(target httpcache.Target) {
-	x.facets = x.policy.key.facets(x.r.Header, x.country())
-	if rules := x.site.policies.facet(x.policy, x.open); rules != "" {
-		x.facets = append(x.facets, facet{"rules", rules})
-	}
+	x.facets = x.site.facets(x.policy, x.open, x.r.Header, x.countryFor(x.policy))
 	x.set(x.h, target, &x.policy.key.Query)
 }
 
-// country is where the client is, as far as the key wants to know.
-func (x *exchange) country() string {
-	if !x.policy.key.Country {
+// facets is what a key holds beside the target under a policy.
+func (s *Site) facets(p *policy, open uint64, h http.Header, country string) []facet {
+	all := p.key.facets(h, country)
+	if rules := s.policies.facet(p, open); rules != "" {
+		all = append(all, facet{"rules", rules})
+	}
+	return all
+}
+
+// countryFor is where the client is, as far as the key wants to know.
+func (x *exchange) countryFor(p *policy) string {
+	if !p.key.Country {
 		return ""
 	}
 	return x.h.sites.Load().countryOf(x.record.Client)
@@ -107,9 +114,9 @@ func pathKey(target httpcache.Target) httpcache.Key {
 // errand's target accordingly: this response itself is to be found by it. One without
 // the field is stored for its own query only; so is one that is no success, for what
 // an error page says is not said of the others.
-func (e *errand) learn(response httpcache.Response) {
-	rule, ok := httpcache.ParseNoVarySearch(response.Header[httpcache.NoVarySearchField])
-	if !ok || response.Status < 200 || response.Status > 299 {
+func (e *errand) learn(response *httpcache.Stored) {
+	rule, ok := httpcache.ParseNoVarySearch(response.Header()[httpcache.NoVarySearchField])
+	if !ok || response.Status() < 200 || response.Status() > 299 {
 		e.rename(nil)
 		return
 	}
@@ -117,18 +124,18 @@ func (e *errand) learn(response httpcache.Response) {
 	known, found := e.h.searches.get(at)
 	same := found && known.rule.String() == rule.String()
 	switch {
-	case same && response.ResponseTime.Sub(known.seen) < ruleRest/10:
+	case same && response.ResponseTime().Sub(known.seen) < ruleRest/10:
 	case same:
-		known.seen = response.ResponseTime
+		known.seen = response.ResponseTime()
 		e.h.searches.set(at, known)
-	case found && response.ResponseTime.Sub(known.seen) < ruleRest,
+	case found && response.ResponseTime().Sub(known.seen) < ruleRest,
 		e.h.invalidations.since(e.asked, []httpcache.Key{at}):
 		// Another rule is in force; or something of the path was made invalid while this
 		// response was on its way, and by which rule it would be meant nobody knew.
 		e.rename(nil)
 		return
 	default:
-		known = learned{rule: rule, generation: e.h.generations.Add(1), seen: response.ResponseTime}
+		known = learned{rule: rule, generation: e.h.generations.Add(1), seen: response.ResponseTime()}
 		e.h.searches.set(at, known)
 		e.h.searched.Store(true)
 	}
@@ -160,15 +167,18 @@ func permissionMark(site *Site) httpcache.Key {
 
 // forget makes what is stored for a target invalid, in clear and over TLS, whatever
 // else its keys hold and in whatever form they hold its query. What is being fetched
-// at this moment will not be stored either.
-func (x *exchange) forget(site *Site, target httpcache.Target) {
+// at this moment will not be stored either. It returns how many names it struck.
+func (x *exchange) forget(site *Site, target httpcache.Target) (struck int64) {
 	for _, target.Scheme = range []string{"http", "https"} {
 		for _, query := range site.policies.queries {
 			var n naming
 			n.set(x.h, target, query)
 			x.h.invalidations.strike(n.mark, n.class, n.whole)
 			x.h.store.Remove(n.mark)
+			struck += 3
 		}
 		x.h.invalidations.strike(pathKey(target))
+		struck++
 	}
+	return struck
 }

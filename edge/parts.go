@@ -91,7 +91,9 @@ func (e *errand) sharedRequest() *httpcache.Request {
 	shared := *e.client
 	shared.Header = maps.Clone(e.client.Header)
 	delete(shared.Header, httpcache.IfRangeField)
-	return httpcache.NewRequest(&shared)
+	request := httpcache.NewRequest(&shared)
+	request.Hide(e.policy.key.dropped)
+	return request
 }
 
 // joinBase says where in the representation the bytes of a 206 belong, and which

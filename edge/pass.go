@@ -58,15 +58,16 @@ func (x *exchange) pass() {
 		return
 	}
 	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
-	overtaken := e.overtaken()
-	x.invalidate(response)
+	overtaken, before := e.overtaken(), x.h.invalidations.now()
+	own := x.invalidate(response)
+	overtaken = overtaken || x.h.invalidations.now() != before+own // somebody else came in between
 	if response.Status == http.StatusSwitchingProtocols {
 		defer end()
 		x.switchProtocols(response)
 		return
 	}
 	response.Body = &endingBody{ReadCloser: response.Body, end: end}
-	if !overtaken && x.mayKeepPosted() && x.keepPosted(e, response, life) {
+	if !overtaken && response.Status == http.StatusOK && x.nameAsGet(e) && x.keepPosted(e, response, life) {
 		return
 	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
@@ -98,18 +99,37 @@ func (x *exchange) lastHop() bool {
 
 const maxForwards = "Max-Forwards"
 
-// mayKeepPosted tells whether what the response to a POST depends on is in the key:
-// the upstream got the whole request, unlike that of a shared fetch.
-func (x *exchange) mayKeepPosted() bool {
-	if x.r.Method != http.MethodPost || x.policy.bypass || x.query != x.target.Query {
+// nameAsGet gives the errand of a POST the names that a GET of the same target has,
+// and tells whether all that the response depends on is in them: the upstream got the
+// whole request, unlike that of a shared fetch.
+func (x *exchange) nameAsGet(e *errand) bool {
+	if x.r.Method != http.MethodPost || !keepable(x.r.Header) {
 		return false
 	}
+	get := *x.r
+	get.Method = http.MethodGet
+	policy, open := x.site.policies.forRequest(&asking{path: x.target.Path, host: x.host, r: &get})
+	if policy.bypass || x.policy.bypass {
+		return false
+	}
+	e.policy, e.open = policy, open
+	e.facets = x.site.facets(policy, open, x.r.Header, x.countryFor(policy))
+	whole := x.target
+	whole.Query = x.query
+	e.set(x.h, whole, &policy.key.Query)
+	return e.target.Query == x.query
+}
+
+// keepable tells whether a request that went to the upstream as it is has no field
+// that a shared fetch would not have sent, or not so.
+func keepable(h http.Header) bool {
 	for _, name := range unkeyed {
-		if _, sent := x.r.Header[name]; sent && !strings.HasPrefix(name, "Content-") {
+		if _, sent := h[name]; sent && !strings.HasPrefix(name, "Content-") {
 			return false
 		}
 	}
-	return true
+	encodings := h[httpcache.AcceptEncodingField]
+	return len(encodings) == 0 || len(encodings) == 1 && encodings[0] == httpcache.NormalAcceptEncoding(encodings)
 }
 
 // keepPosted stores what a POST has made of its own target, if the response says
@@ -208,29 +228,34 @@ type aheadBody struct {
 }
 
 // invalidate forgets what the response to an unsafe request made invalid: the
-// target, and what Location and Content-Location name on this site.
-func (x *exchange) invalidate(response *origin.Response) {
+// target, what Location and Content-Location name on this site, and groups. It
+// returns how many names it struck.
+func (x *exchange) invalidate(response *origin.Response) (struck int64) {
 	meta := httpcache.Response{Status: response.Status, Header: response.Header}
 	others := httpcache.Invalidates(&x.req, meta)
 	if len(others) == 0 {
-		return
+		return 0
 	}
 	whole := x.target
 	whole.Query = x.query
-	x.forget(x.site, whole)
+	struck = x.forget(x.site, whole)
 	for _, u := range others {
 		host, ok := httpcache.CanonicalHost(u.Host)
 		path, fine := httpcache.NormalPath(spelled(u))
 		query, good := httpcache.NormalQuery(u.RawQuery)
 		site := x.h.sites.Load().Match(host)
 		if ok && fine && good && site != nil && site.Name == x.site.Name {
-			x.forget(site, httpcache.Target{Host: site.keyHost(host), Path: path, Query: query})
+			struck += x.forget(site, httpcache.Target{Host: site.keyHost(host), Path: path, Query: query})
 		}
 	}
 	for _, group := range httpcache.GroupInvalidations(&x.req, meta) {
 		// Both schemes, as with URLs: sites hold the same pages in clear and over TLS.
-		x.h.invalidations.strike(httpcache.GroupKey("http", x.target.Host, group), httpcache.GroupKey("https", x.target.Host, group))
+		for _, scheme := range [...]string{"http", "https"} {
+			x.h.invalidations.strike(httpcache.GroupKey(scheme, x.target.Host, group))
+			struck++
+		}
 	}
+	return struck
 }
 
 // spelled is a URL's path as it was written: see rawPath.

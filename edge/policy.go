@@ -36,9 +36,9 @@ type policy struct {
 // policies are the outcomes of a site's rules.
 type policies struct {
 	site       *Site
-	plain      *policy // no rule matches
-	ofResponse uint64  // the rules that need the response
-	keyed      uint64  // the rules that a key has to hold
+	plain      *policy                // no rule matches
+	ofResponse uint64                 // the rules that need the response
+	keyed      uint64                 // the rules that a key has to hold
 	queries    []*httpcache.QueryRule // every form in which queries are keyed
 	known      atomic.Pointer[map[uint64]*policy]
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -74,6 +75,13 @@ func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.
 	if meta.Status == http.StatusPartialContent && e.part == "" {
 		refusal = httpcache.RefusedPartial // nobody asked for a part
 	}
+	if refusal == httpcache.Storable && slices.Contains(stored.Vary(), "x-forwarded-for") {
+		// It is for one client's address, which no other has; the law knows just what
+		// clients send, and this field is ours.
+		e.h.unshareable.set(e.key, unshared{response.ResponseTime.Add(unshareableFor), varyClientReason})
+		land.private, land.reason = response, varyClientReason
+		return e.answers(response)
+	}
 	if refusal != httpcache.Storable {
 		if !refusal.OfRequest() && speaksOfAll(response.Status) {
 			e.h.unshareable.set(e.key, unshared{response.ResponseTime.Add(unshareableFor), refusal.String()})
@@ -97,21 +105,25 @@ func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.
 	return true
 }
 
-const invalidatedReason = "invalidated"
+const (
+	invalidatedReason = "invalidated"
+	varyClientReason  = "vary-client-address"
+)
 
 // beginning is what the store has to know of a response that it is to keep.
 func (e *errand) beginning(rules *httpcache.Rules, stored *httpcache.Stored, response *origin.Response, meta httpcache.Response) cachestore.Beginning {
-	e.learn(meta)
 	b := cachestore.Beginning{
-		Key: e.key, Stored: stored, Length: response.ContentLength, MaxBytes: e.site.MaxObjectBytes, Born: e.asked,
-		Label: cachestore.Label{Site: e.site.Name, URL: e.url()}, Marks: e.marks(stored, rules),
-	}
-	if digest := httpcache.NewDigest(meta); digest != nil {
-		b.Check = digest.Agrees
-		response.Body = &checkedBody{ReadCloser: response.Body, digest: digest}
+		Stored: stored, Length: response.ContentLength, MaxBytes: e.site.MaxObjectBytes, Born: e.asked,
+		Label: cachestore.Label{Site: e.site.Name, URL: e.url()},
 	}
 	if meta.Status == http.StatusPartialContent {
 		e.joinBase(rules, &b, meta)
+	}
+	e.learn(b.Stored)
+	b.Key, b.Marks = e.key, e.marks(b.Stored, rules)
+	if digest := httpcache.NewDigest(meta); digest != nil {
+		b.Check = digest.Agrees
+		response.Body = &checkedBody{ReadCloser: response.Body, digest: digest}
 	}
 	return b
 }
@@ -178,6 +190,7 @@ func (e *errand) confirm(land *landing, response *origin.Response, meta httpcach
 		return false // what varies otherwise by its query has to be stored under another key
 	}
 	_ = response.Body.Close()
+	land.withheld = httpcache.Withheld(rules, meta)
 	land.object, land.revalidated, land.stored = e.h.store.FreshenAt(e.held, fresh, e.asked, e.marks(fresh, rules)), true, true
 	return true
 }

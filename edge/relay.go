@@ -128,6 +128,9 @@ func (x *exchange) goOn(o *cachestore.Object, off int64, p part) error {
 	if p.n >= 0 {
 		rest.Last = p.off + p.n - 1
 	}
+	if !x.retrieves() {
+		return errOtherRest // it must not be done again
+	}
 	e := errandFor(x, nil, httpcache.Decision{Reason: httpcache.Miss})
 	request := e.request(forAll)
 	request.Header.Set("Range", "bytes="+itoa(rest.First)+"-"+itoa(rest.Last))

@@ -123,4 +123,3 @@ func anyOf(list []string, s string) bool {
 	}
 	return len(list) == 0
 }
-
