@@ -87,6 +87,22 @@ func unite(row []extent, e extent) []extent {
 	return joined
 }
 
+// fit is row with at most maxExtents extents: the shortest are left out, the new one
+// first of those that are equally short. A client that asks for single bytes must not
+// keep out who wants more.
+func fit(row []extent, latest extent) []extent {
+	for len(row) > maxExtents {
+		shortest := max(0, slices.Index(row, latest))
+		for i, e := range row {
+			if e.end-e.off < row[shortest].end-row[shortest].off {
+				shortest = i
+			}
+		}
+		row = slices.Delete(row, shortest, shortest+1)
+	}
+	return row
+}
+
 // pick chooses the extent to read from at off: one that is sealed before one that
 // has yet to be waited for, then the one that reaches farthest.
 func pick(row []extent, off int64) (best extent, ok bool) {

@@ -29,7 +29,7 @@ func (f *Fill) beginPart(with Beginning) {
 		base = shown(with.Base.extents())
 	}
 	o.weigh(1 + len(base))
-	if len(unite(base, f.part)) > maxExtents {
+	if row := unite(base, f.part); row != nil && !slices.Contains(fit(row, f.part), f.part) {
 		f.store.counts.refused.Add(1)
 		f.pass()
 	} else {
@@ -133,7 +133,7 @@ func (f *Fill) rowBeside(there *Object) []extent {
 		}
 		return []extent{f.part}
 	}
-	row := unite(there.extents(), f.part)
+	row := fit(unite(there.extents(), f.part), f.part)
 	var held int64
 	for _, e := range row {
 		held += e.body.cost()
@@ -144,7 +144,7 @@ func (f *Fill) rowBeside(there *Object) []extent {
 	case held > f.store.maxBytes:
 		counts.tooLarge.Add(1)
 		return nil
-	case len(row) > maxExtents || len(f.marksBeside(there)) > maxMarks:
+	case !slices.Contains(row, f.part) || len(f.marksBeside(there)) > maxMarks:
 		counts.refused.Add(1)
 		return nil
 	}
