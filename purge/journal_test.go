@@ -18,8 +18,8 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func atEpoch() time.Time { return epoch }
 
-// numbered is the i-th ID of a test.
-func numbered(i int) (id ID) {
+// idOf is the i-th ID of a test.
+func idOf(i int) (id ID) {
 	binary.BigEndian.PutUint64(id[8:], uint64(i)+1)
 	return id
 }
@@ -51,7 +51,7 @@ func openFake(t *testing.T, d *fakeDisk) *Journal {
 
 func mustAppend(t testing.TB, log Log, i int, entries ...Entry) int64 {
 	t.Helper()
-	last, err := log.Append(t.Context(), numbered(i), entries)
+	last, err := log.Append(t.Context(), idOf(i), entries)
 	if err != nil {
 		t.Fatalf("Append %d: %v", i, err)
 	}
@@ -117,7 +117,7 @@ func TestLog(t *testing.T) {
 			}
 			want := []Entry{tagged(1), tagged(2), tagged(3)}
 			for i := range want {
-				want[i].Seq, want[i].ID = base+int64(i), numbered(1+i/2)
+				want[i].Seq, want[i].ID = base+int64(i), idOf(1+i/2)
 			}
 			if diff := cmp.Diff(want, contents(t, log)); diff != "" {
 				t.Errorf("contents (-want +got):\n%s", diff)
@@ -140,10 +140,10 @@ func TestLogRefuses(t *testing.T) {
 		is      error
 	}{
 		{"no id", ID{}, []Entry{tagged(1)}, nil},
-		{"nothing", numbered(1), nil, nil},
-		{"too many", numbered(1), make([]Entry, MaxBatch+1), ErrTooBig},
-		{"too large", numbered(1), slicesRepeat(large, 300), ErrTooBig},
-		{"no kind", numbered(1), []Entry{tagged(1), {Site: "www.example.com"}}, nil},
+		{"nothing", idOf(1), nil, nil},
+		{"too many", idOf(1), make([]Entry, MaxBatch+1), ErrTooBig},
+		{"too large", idOf(1), slicesRepeat(large, 300), ErrTooBig},
+		{"no kind", idOf(1), []Entry{tagged(1), {Site: "www.example.com"}}, nil},
 	}
 	for name, log := range logs(t) {
 		for _, test := range tests {
@@ -241,7 +241,7 @@ func TestJournalReopened(t *testing.T) {
 			t.Fatalf("round %d (-want +got):\n%s", round, diff)
 		}
 		if round > 0 {
-			if last, err := j.Append(t.Context(), numbered(10*(round-1)), []Entry{tagged(99)}); err != nil || last >= j.next {
+			if last, err := j.Append(t.Context(), idOf(10*(round-1)), []Entry{tagged(99)}); err != nil || last >= j.next {
 				t.Errorf("round %d: an append of the last round again: %d, %v", round, last, err)
 			}
 		}
@@ -276,7 +276,7 @@ func TestJournalLocked(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Append(t.Context(), numbered(2), []Entry{tagged(2)}); !errors.Is(err, ErrClosed) {
+	if _, err := j.Append(t.Context(), idOf(2), []Entry{tagged(2)}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Append after Close: %v, want %v", err, ErrClosed)
 	}
 	again, damage, err := OpenJournal(JournalOptions{Dir: dir, Now: atEpoch})
@@ -302,7 +302,7 @@ func TestJournalGroupCommit(t *testing.T) {
 	lasts := make([]int64, n)
 	for i := range n {
 		wg.Go(func() {
-			last, err := j.Append(t.Context(), numbered(i%(n/2)), []Entry{tagged(i % (n / 2))}) // each twice
+			last, err := j.Append(t.Context(), idOf(i%(n/2)), []Entry{tagged(i % (n / 2))}) // each twice
 			if err != nil {
 				t.Errorf("Append %d: %v", i, err)
 			}
@@ -340,7 +340,10 @@ func TestJournalBusy(t *testing.T) {
 	d.mu.Unlock()
 	gone, cancel := context.WithCancel(t.Context())
 	results := make(chan error)
-	ask := func(ctx context.Context, i int) { _, err := j.Append(ctx, numbered(i), []Entry{tagged(i)}); results <- err }
+	ask := func(ctx context.Context, i int) {
+		_, err := j.Append(ctx, idOf(i), []Entry{tagged(i)})
+		results <- err
+	}
 	go ask(gone, 0)
 	<-stuck
 	cancel()
@@ -349,12 +352,12 @@ func TestJournalBusy(t *testing.T) {
 	}
 	// These are queued without waiting for the disk.
 	for i := 1; i <= maxQueued; i++ {
-		added, _ := prepare(numbered(i), []Entry{tagged(i)}, atEpoch)
-		if _, _, err := j.enqueue(numbered(i), added); err != nil {
+		added, _ := prepare(idOf(i), []Entry{tagged(i)}, atEpoch)
+		if _, _, err := j.enqueue(idOf(i), added); err != nil {
 			t.Fatalf("append %d: %v", i, err)
 		}
 	}
-	if _, err := j.Append(t.Context(), numbered(maxQueued+1), []Entry{tagged(0)}); !errors.Is(err, ErrBusy) {
+	if _, err := j.Append(t.Context(), idOf(maxQueued+1), []Entry{tagged(0)}); !errors.Is(err, ErrBusy) {
 		t.Errorf("beyond the queue: %v, want %v", err, ErrBusy)
 	}
 	close(gate)
@@ -398,7 +401,7 @@ func failAt(t *testing.T, broken syscall.Errno, start, length int) {
 		if i == 20 || i == 30 {
 			_ = j.Compact(t.Context(), keepAll{})
 		}
-		last, err := j.Append(t.Context(), numbered(i), []Entry{tagged(i)})
+		last, err := j.Append(t.Context(), idOf(i), []Entry{tagged(i)})
 		switch {
 		case err == nil:
 			acked[tagged(i).Value] = last

@@ -46,7 +46,11 @@ func (l *Ledger) Marks(s cachestore.Subject) []cachestore.Mark {
 		tag(typeTag, mediaType(s.MediaType))
 	}
 	for _, each := range s.Tags {
-		tag("", plainTag(each))
+		if media, typed := strings.CutPrefix(each, typeTag); typed {
+			tag(typeTag, mediaType(media))
+			continue
+		}
+		tag("", each)
 	}
 	for _, group := range s.Groups {
 		marks = append(marks, l.GroupMark(s.Site, s.Scheme, s.Host, group))
