@@ -149,7 +149,7 @@ func (p *bodyParser) object(v *value, depth int) error {
 		if _, twice := v.fields[name]; twice {
 			return fmt.Errorf("%q stands twice", clip(name))
 		}
-		at := clip(name)
+		at := plainName(name)
 		if v.at != "" {
 			at = v.at + "." + at
 		}
@@ -161,6 +161,15 @@ func (p *bodyParser) object(v *value, depth int) error {
 	}
 	_, err := p.decoder.Token()
 	return err
+}
+
+// plainName is a member's name as problems show it: quoted only where it is odd.
+func plainName(name string) string {
+	odd := func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }
+	if name == "" || len(name) > 40 || strings.ContainsFunc(name, odd) {
+		return clip(name)
+	}
+	return name
 }
 
 func (p *bodyParser) list(v *value, depth int) error {
