@@ -8,9 +8,13 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"perigee/cachestore"
 )
 
 // page asks for a page of the history and returns the first value of each order, with
@@ -114,6 +118,55 @@ func TestHistoryAfterRestart(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run ended with %v", err)
+	}
+}
+
+// TestOverTheJournal: an order that the journal holds strikes in the next process, and
+// its history is there.
+func TestOverTheJournal(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	dir := t.TempDir()
+	start := func() (s *Service, ledger *Ledger, end func()) {
+		journal, damage, err := OpenJournal(JournalOptions{Dir: dir, Now: r.now})
+		if err != nil || damage != nil {
+			t.Fatal(err, damage)
+		}
+		ledger = New(Options{})
+		s = NewService(ServiceOptions{Log: journal, Ledger: ledger, Names: testNames{}, Edge: "fra-1", Now: r.now})
+		s.Swap(rigSites())
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { _ = ledger.Follow(ctx, journal) })
+		running.Go(func() { _ = s.Run(ctx) })
+		return s, ledger, func() {
+			cancel()
+			running.Wait()
+			if err := journal.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s, _, end := start()
+	receipt, err := s.Purge(t.Context(), Order{Site: siteWWW, Tags: []string{"t"}, URLs: []string{"/a"}, Who: "cms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end()
+	s, ledger, end := start()
+	defer end()
+	id, _ := ParseID(receipt.ID)
+	waitFor(t, func() bool {
+		record, ok := s.history.find(id)
+		return ok && record.Items["tag"] == 1 && record.Items["url"] == 1
+	})
+	tagged := cachestore.Subject{Site: siteWWW, Scheme: "https", Host: siteWWW, Path: "/x", Tags: []string{"t"}}
+	waitFor(t, func() bool {
+		var checked atomic.Uint64
+		return ledger.Judge(cachestore.Birth{}, ledger.Marks(tagged), &checked) == cachestore.Gone
+	})
+	if _, err := s.Purge(t.Context(), Order{Site: siteWWW, Everything: true}); err != nil {
+		t.Errorf("after a restart: %v", err)
 	}
 }
 

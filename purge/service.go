@@ -261,6 +261,9 @@ func (s *Service) carryOut(ctx context.Context, o *Order, entries []Entry, id ID
 
 // unlogged says what an error of the log means for who ordered.
 func (s *Service) unlogged(err error) *Refusal {
+	if errors.Is(err, ErrTooBig) {
+		return refuse(http.StatusRequestEntityTooLarge, "the order is too big; nothing was purged; send several orders")
+	}
 	refusal := refuse(http.StatusServiceUnavailable, "the purge log failed: nothing was purged: %v", err)
 	switch {
 	case errors.Is(err, ErrBusy):

@@ -57,9 +57,13 @@ func TestLogFails(t *testing.T) {
 		if got := fmt.Sprint(answer["error"]); status != http.StatusServiceUnavailable || !strings.Contains(got, c.says) {
 			t.Errorf("log fails with %v: status %d, %q; want 503 and %q", c.err, status, got, c.says)
 		}
-		if header.Get("Retry-After") == "" {
+		if header.Get("Retry-After") != "1" {
 			t.Errorf("log fails with %v: no Retry-After", c.err)
 		}
+	}
+	r.log.fail = fmt.Errorf("append: %w", ErrTooBig)
+	if status, answer, _ := send(t, r.Public(), order); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("too big for the log: status %d, answer %v", status, answer)
 	}
 	r.log.fail, r.log.lose = nil, true
 	send(t, r.Public(), order)
