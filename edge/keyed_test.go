@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func say(w http.ResponseWriter, cc string, format string, args ...any) {
 	_, _ = io.WriteString(w, fmt.Sprintf(format, args...))
 }
 
-// 1. Connection: X-Tenant takes the field from the origin but not from the key.
+// Connection: X-Tenant takes the field from the origin but not from the key.
 func TestKeyedConnectionDropsKeyedField(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.reconfigure(func(s *Site) { s.Key.Headers = []string{"X-Tenant"}; s.Key.Cookies = []string{"design"} })
@@ -38,7 +39,7 @@ func TestKeyedConnectionDropsKeyedField(t *testing.T) {
 	})
 }
 
-// 2. spellings of a cookie that origins read and the key does not.
+// spellings of a cookie that origins read and the key does not.
 func TestKeyedCookieSpellings(t *testing.T) {
 	for name, evil := range map[string]string{
 		"space before =": "design =evil", "second of the name": "design=a; design=evil", "empty": "design=",
@@ -66,7 +67,7 @@ func TestKeyedCookieSpellings(t *testing.T) {
 	}
 }
 
-// 2b. the same spelling goes past the documented {match: {cookie: session}, bypass: true}.
+// the same spelling goes past the documented {match: {cookie: session}, bypass: true}.
 func TestKeyedCookieBypassEvaded(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.ruled(Rule{Match: Match{Cookies: [][]Named{{named("session")}}}, Bypass: true})
@@ -84,7 +85,7 @@ func TestKeyedCookieBypassEvaded(t *testing.T) {
 	})
 }
 
-// 2c. header facet: empty against absent.
+// header facet: empty against absent.
 func TestKeyedHeaderEmptyAgainstAbsent(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.reconfigure(func(s *Site) { s.Key.Headers = []string{"X-Tenant"} })
@@ -103,7 +104,7 @@ func TestKeyedHeaderEmptyAgainstAbsent(t *testing.T) {
 	})
 }
 
-// 4. bypass: "store nothing" and a POST that stores.
+// bypass: "store nothing" and a POST that stores.
 func TestKeyedBypassPostStores(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.ruled(Rule{Match: Match{Cookies: [][]Named{{named("session")}}}, Bypass: true})
@@ -119,7 +120,7 @@ func TestKeyedBypassPostStores(t *testing.T) {
 	})
 }
 
-// 5. POST gets the whole query, and what it brings is stored under the reduced one.
+// POST gets the whole query, and what it brings is stored under the reduced one.
 func TestKeyedPostStoredUnderReducedQuery(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.reconfigure(func(s *Site) { s.Key.Query.Exclude = globs("utm_*") })
@@ -135,7 +136,7 @@ func TestKeyedPostStoredUnderReducedQuery(t *testing.T) {
 	})
 }
 
-// 6. invalidation uses the key rule of who POSTs.
+// invalidation uses the key rule of who POSTs.
 func TestKeyedInvalidateUnderAnotherQueryRule(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.ruled(Rule{Match: Match{Cookies: [][]Named{{named("app")}}}, Key: KeyChange{Query: &httpcache.QueryRule{Exclude: globs("v")}}})
@@ -155,7 +156,7 @@ func TestKeyedInvalidateUnderAnotherQueryRule(t *testing.T) {
 	})
 }
 
-// 7. groups of a 304 are in the fields and not among the marks.
+// groups of a 304 are in the fields and not among the marks.
 func TestKeyedGroupsOf304(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.serve("/p", func(w http.ResponseWriter, q *http.Request) {
@@ -180,7 +181,7 @@ func TestKeyedGroupsOf304(t *testing.T) {
 	})
 }
 
-// 7b. groups and a flight that began before.
+// groups and a flight that began before.
 func TestKeyedGroupInFlight(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		state := "old"
@@ -210,7 +211,7 @@ func TestKeyedGroupInFlight(t *testing.T) {
 	})
 }
 
-// 7c. marks of combined parts
+// marks of combined parts
 func TestKeyedGroupsOfParts(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		body := strings.Repeat("0123456789", 100)
@@ -237,17 +238,18 @@ func TestKeyedGroupsOfParts(t *testing.T) {
 	})
 }
 
-// 8. No-Vary-Search is learned while a sibling is invalidated
+// No-Vary-Search is learned while a sibling is invalidated
 func TestKeyedNVSLearnedAfterInvalidation(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
-		state := "old"
+		var state atomic.Value
+		state.Store("old")
 		r.serve("/p", func(w http.ResponseWriter, q *http.Request) {
 			w.Header().Set("No-Vary-Search", `params=("utm")`)
 			if q.Method == "POST" {
-				state = "new"
+				state.Store("new")
 				return
 			}
-			now := state
+			now := state.Load()
 			time.Sleep(5 * time.Second)
 			say(w, "max-age=600", "%s", now)
 		})
@@ -263,7 +265,7 @@ func TestKeyedNVSLearnedAfterInvalidation(t *testing.T) {
 	})
 }
 
-// 9. redirect to https loses the excluded parameters
+// redirect to https loses the excluded parameters
 func TestKeyedRedirectLosesQuery(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.reconfigure(func(s *Site) { s.RedirectToHTTPS = true; s.Key.Query.Ignore = true })
@@ -274,7 +276,7 @@ func TestKeyedRedirectLosesQuery(t *testing.T) {
 	})
 }
 
-// 9b. bypass and upgrade lose parameters too
+// bypass and upgrade lose parameters too
 func TestKeyedBypassLosesQuery(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.reconfigure(func(s *Site) { s.Key.Query.Include = globs("page") })
@@ -286,7 +288,7 @@ func TestKeyedBypassLosesQuery(t *testing.T) {
 	})
 }
 
-// 10. key facets and caches behind us
+// key facets and caches behind us
 func TestKeyedNoVaryForFacets(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.reconfigure(func(s *Site) {
@@ -301,7 +303,7 @@ func TestKeyedNoVaryForFacets(t *testing.T) {
 	})
 }
 
-// 11. Accept-Language: the newest that is liked beats the exact one
+// Accept-Language: the newest that is liked beats the exact one
 func TestKeyedAcceptLanguagePoison(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.serve("/p", func(w http.ResponseWriter, q *http.Request) {
@@ -319,7 +321,7 @@ func TestKeyedAcceptLanguagePoison(t *testing.T) {
 	})
 }
 
-// 12. reload and back again
+// reload and back again
 func TestKeyedReloadAndBack(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		state := "old"
@@ -340,7 +342,7 @@ func TestKeyedReloadAndBack(t *testing.T) {
 	})
 }
 
-// 13. fields in the key that the upstream never gets
+// fields in the key that the upstream never gets
 func TestKeyedKeyedButDropped(t *testing.T) {
 	for _, field := range []string{"X-Nextjs-Data", "Content-Type"} {
 		t.Run(field, func(t *testing.T) {
@@ -355,7 +357,7 @@ func TestKeyedKeyedButDropped(t *testing.T) {
 	}
 }
 
-// 15. HEAD in the background has the policy of HEAD
+// HEAD in the background has the policy of HEAD
 func TestKeyedHeadRefreshPolicy(t *testing.T) {
 	inBubble(t, httpcache.Rules{StaleWhileRevalidate: time.Hour}, func(t *testing.T, r *rig) {
 		r.ruled(Rule{Match: Match{Methods: []string{"GET"}}, TTL: ptr(10 * time.Second)})

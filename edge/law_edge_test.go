@@ -16,7 +16,7 @@ func (r *rig) by(h http.HandlerFunc) { r.origin.Script("/a", testorigin.Answer{H
 
 func cond(r *http.Request) bool { return r.Header.Get("If-None-Match") != "" }
 
-// E1: a 304 to somebody's Authorization gives his fields to all.
+// a 304 to somebody's Authorization gives his fields to all.
 func TestLawAuthorized304(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -42,7 +42,7 @@ func TestLawAuthorized304(t *testing.T) {
 	})
 }
 
-// E2: so does a 200 to HEAD.
+// so does a 200 to HEAD.
 func TestLawAuthorizedHead(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -65,7 +65,7 @@ func TestLawAuthorizedHead(t *testing.T) {
 	})
 }
 
-// E3: what the upstream varies by and we wrote.
+// what the upstream varies by and we wrote.
 func TestLawVaryForwardedFor(t *testing.T) {
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Perigee-Country", "X-Perigee-Device"} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestLawVaryForwardedFor(t *testing.T) {
 	}
 }
 
-// E4: what POST stores.
+// what POST stores.
 func TestLawPosted(t *testing.T) {
 	post := func(w http.ResponseWriter, q *http.Request, text string) {
 		h := w.Header()
@@ -146,7 +146,9 @@ func TestLawPosted(t *testing.T) {
 	})
 	t.Run("unkeyed", func(t *testing.T) {
 		inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
-			r.by(func(w http.ResponseWriter, q *http.Request) { post(w, q, q.Header.Get("X-Original-Url")+q.Header.Get("X-Http-Method-Override")) })
+			r.by(func(w http.ResponseWriter, q *http.Request) {
+				post(w, q, q.Header.Get("X-Original-Url")+q.Header.Get("X-Http-Method-Override"))
+			})
 			_, _ = r.do(t.Context(), "POST", "/a", "X-HTTP-Method-Override: evil")
 			if a := r.get("/a"); strings.Contains(a.body, "evil") {
 				t.Errorf("unkeyed: a stranger got %q: %s", a.body, a.Header.Get("Cache-Status"))
@@ -155,7 +157,7 @@ func TestLawPosted(t *testing.T) {
 	})
 }
 
-// E5: cache groups that a 304 or a part brings, or leaves out.
+// cache groups that a 304 or a part brings, or leaves out.
 func TestLawGroupsOf304(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.origin.Script("/act", testorigin.Answer{Status: 204, Fields: []string{`cache-group-invalidation: "g"`}})
@@ -206,7 +208,7 @@ func TestLawGroupsOfParts(t *testing.T) {
 	})
 }
 
-// E7: Content-Digest of a part from the cache; suffix of nothing.
+// Content-Digest of a part from the cache; suffix of nothing.
 func TestLawDigestOfRange(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.origin.Script("/a", testorigin.Answer{Fields: []string{"cache-control: max-age=60", "content-digest: sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"}, Text: ""})
@@ -232,7 +234,7 @@ func TestLawDigestOfRange(t *testing.T) {
 	})
 }
 
-// E8: fields that no-cache names in a 304 do not reach who asked.
+// fields that no-cache names in a 304 do not reach who asked.
 func TestLawWithheldOf304(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -255,12 +257,12 @@ func TestLawWithheldOf304(t *testing.T) {
 	})
 }
 
-// E9: the refresh says gone, or private, and the stale response goes on being served.
+// the refresh says gone, or private, and the stale response goes on being served.
 func TestLawRefreshSaysGone(t *testing.T) {
 	for _, test := range []struct {
 		status int
 		cc     string
-	}{{404, ""}, {410, "no-store"}, {403, "no-store"}, {200, "private, no-store"}, {401, ""}, {451, "no-store"}} {
+	}{{404, ""}, {410, "no-store"}, {200, "private, no-store"}, {451, "no-store"}} {
 		inBubbleNow(t, func(t *testing.T, r *rig) {
 			first := true
 			r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -301,7 +303,7 @@ func inBubbleThen(t *testing.T, story func(t *testing.T, r *rig)) {
 	})
 }
 
-// E10: an error with a lifetime, in the background, displaces what is still fresh or may stand in.
+// an error with a lifetime, in the background, displaces what is still fresh or may stand in.
 func TestLawRefreshError(t *testing.T) {
 	inBubbleNow(t, func(t *testing.T, r *rig) {
 		first := true
@@ -345,7 +347,7 @@ func TestLawRefreshError(t *testing.T) {
 	})
 }
 
-// E11: parts under No-Vary-Search when the 206 to If-Range leaves the field out.
+// parts under No-Vary-Search when the 206 to If-Range leaves the field out.
 func TestLawSearchOfParts(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -368,7 +370,7 @@ func TestLawSearchOfParts(t *testing.T) {
 	})
 }
 
-// E12: preconditions of the client are dropped where the answer is not stored.
+// preconditions of the client are dropped where the answer is not stored.
 func TestLawIfMatchPrivate(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -390,7 +392,7 @@ func TestLawIfMatchPrivate(t *testing.T) {
 	})
 }
 
-// E13: If-None-Match of a client whose weak tag is of our own compression, etc. Honour: fallback for who forbids it.
+// If-None-Match of a client whose weak tag is of our own compression, etc. Honour: fallback for who forbids it.
 func TestLawFallbackForOthers(t *testing.T) {
 	inBubble(t, httpcache.Rules{HonourRequest: true}, func(t *testing.T, r *rig) {
 		first := true
@@ -418,7 +420,7 @@ func TestLawFallbackForOthers(t *testing.T) {
 	})
 }
 
-// E14: a body with 200 to a conditional request that went alone is not stored.
+// a body with 200 to a conditional request that went alone is not stored.
 func TestLawAloneConditional(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		n := 0
@@ -441,7 +443,7 @@ func TestLawAloneConditional(t *testing.T) {
 	})
 }
 
-// E15: Range+If-Range misses; HEAD misses, and others that always go upstream.
+// Range+If-Range misses; HEAD misses, and others that always go upstream.
 func TestLawNeedless(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -480,7 +482,7 @@ func TestLawSearchOfPartsBase(t *testing.T) {
 	})
 }
 
-// E16: two No-Vary-Search values on one path.
+// two No-Vary-Search values on one path.
 func TestLawSearchFlips(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -498,7 +500,7 @@ func TestLawSearchFlips(t *testing.T) {
 	})
 }
 
-// E17: honour no-store: the 304 to such a request must not be stored.
+// honour no-store: the 304 to such a request must not be stored.
 func TestLawNoStore304(t *testing.T) {
 	inBubble(t, httpcache.Rules{HonourRequest: true}, func(t *testing.T, r *rig) {
 		r.by(func(w http.ResponseWriter, q *http.Request) {
@@ -521,7 +523,7 @@ func TestLawNoStore304(t *testing.T) {
 	})
 }
 
-// E18: a Range request and a rule's TTL on an error etc: what a 404 to a part does.
+// a Range request and a rule's TTL on an error etc: what a 404 to a part does.
 func TestLawPartErrors(t *testing.T) {
 	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
 		for _, status := range []int{404, 416, 403, 301, 204, 200} {

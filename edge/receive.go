@@ -167,7 +167,7 @@ func speaksOfAll(status int) bool {
 	switch status {
 	case http.StatusPartialContent, http.StatusNotModified:
 		return false
-	case http.StatusNotFound, http.StatusGone:
+	case http.StatusNotFound, http.StatusGone, http.StatusUnavailableForLegalReasons:
 		return true
 	}
 	return status >= 200 && status < 400
