@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"net/http"
 	"strings"
 	"time"
 )
@@ -35,13 +36,14 @@ func parseDelta(s string) (d delta, ok bool) {
 }
 
 // lower keeps the smaller of what is known and the argument; an invalid
-// argument counts as 0. That is the reading of conflicting or invalid
-// freshness that can only make a response staler (RFC 9111 §4.2.1).
-func (d *delta) lower(argument string) {
-	seconds, _ := parseDelta(argument)
+// argument counts as 0, and valid is false. That is the reading of conflicting or
+// invalid freshness that can only make a response staler (RFC 9111 §4.2.1).
+func (d *delta) lower(argument string) (valid bool) {
+	seconds, valid := parseDelta(argument)
 	if !d.present() || seconds < *d {
 		*d = seconds
 	}
+	return valid
 }
 
 // directive is one member of Cache-Control: its name as written, and its
@@ -49,7 +51,9 @@ func (d *delta) lower(argument string) {
 type directive struct {
 	name, argument string
 	hasArgument    bool
-	broken         bool // the quoted argument has no end
+	quoted         bool   // the argument was a quoted string
+	broken         bool   // the quoted argument has no end
+	member         string // all of it as written
 }
 
 // eachDirective calls f for each directive of the field's lines in order.
@@ -66,12 +70,12 @@ func eachDirective(lines []string, f func(directive)) {
 				continue
 			}
 			name, argument, hasArgument := strings.Cut(member, "=")
-			d := directive{name: trimOWS(name), hasArgument: hasArgument}
+			d := directive{name: trimOWS(name), hasArgument: hasArgument, member: member}
 			if len(d.name) != len(name) {
 				argument = " " + argument
 			}
 			var closed bool
-			d.argument, _, closed = unquote(argument)
+			d.argument, d.quoted, closed = unquote(argument)
 			if d.broken = !closed; d.broken {
 				d.argument = "" // no number, and no list of names
 			}
@@ -91,18 +95,34 @@ type responseDirectives struct {
 	maxAge, sMaxAge                    delta
 	staleWhileRevalidate, staleIfError delta
 	noCacheFields, privateFields       []string // lower case, of the qualified forms
+	// sMaxAgeInvalid: s-maxage was there and not a number. It makes the response stale
+	// and permits nothing.
+	sMaxAgeInvalid bool
+	// ageInvalid: a targeted field has max-age or s-maxage, and not as a number. It
+	// is ignored (RFC 9213 §2.1), and nothing stands in for it.
+	ageInvalid bool
+	// fields are those of the response, for what a token argument may name.
+	fields http.Header
 }
 
-func newResponseDirectives() responseDirectives {
+func newResponseDirectives(fields http.Header) responseDirectives {
 	return responseDirectives{
+		fields: fields,
 		maxAge: absent, sMaxAge: absent,
 		staleWhileRevalidate: absent, staleIfError: absent,
 	}
 }
 
-func parseResponseDirectives(lines []string) responseDirectives {
-	cc := newResponseDirectives()
-	eachDirective(lines, cc.add)
+// parseResponseDirectives reads the lines of Cache-Control of a response with the
+// given fields.
+func parseResponseDirectives(lines []string, fields http.Header) responseDirectives {
+	cc := newResponseDirectives(fields)
+	eachDirective(lines, func(d directive) {
+		cc.add(d)
+		if d.malformed() {
+			cc.restrict(d.member)
+		}
+	})
 	return cc
 }
 
@@ -111,13 +131,13 @@ func (cc *responseDirectives) add(d directive) {
 	case strings.EqualFold(d.name, "max-age"):
 		cc.maxAge.lower(d.argument)
 	case strings.EqualFold(d.name, "s-maxage"):
-		cc.sMaxAge.lower(d.argument)
+		cc.sMaxAgeInvalid = !cc.sMaxAge.lower(d.argument) || cc.sMaxAgeInvalid
 	case strings.EqualFold(d.name, "no-store"):
 		cc.noStore = true
 	case strings.EqualFold(d.name, "no-cache"):
-		cc.noCache = !d.qualify(&cc.noCacheFields) || cc.noCache
+		cc.noCache = !d.qualify(&cc.noCacheFields, cc.fields) || cc.noCache
 	case strings.EqualFold(d.name, "private"):
-		cc.private = !d.qualify(&cc.privateFields) || cc.private
+		cc.private = !d.qualify(&cc.privateFields, cc.fields) || cc.private
 	case strings.EqualFold(d.name, "public"):
 		cc.public = true
 	case strings.EqualFold(d.name, "must-revalidate"):
@@ -139,8 +159,10 @@ func (cc *responseDirectives) add(d directive) {
 // §5.2.2.4, §5.2.2.7). It is false where the directive must be taken as
 // unqualified, which is the stricter reading: without argument, with an
 // argument that is no list of field names, or when it names a field without
-// which the stored content would mean something else.
-func (d directive) qualify(fields *[]string) bool {
+// which the stored content would mean something else. An argument without quotes is
+// not of the grammar: it is a name where the response has that field, and else
+// "private=1" or "no-cache=true".
+func (d directive) qualify(fields *[]string, response http.Header) bool {
 	if !d.hasArgument || d.broken {
 		return false
 	}
@@ -150,10 +172,10 @@ func (d directive) qualify(fields *[]string) bool {
 		if name, list = cutMember(list); name == "" {
 			continue
 		}
-		name = strings.ToLower(name)
-		if !isToken(name) || len(found) == maxQualified {
+		if !isToken(name) || len(found) == maxQualified || !d.quoted && len(response[http.CanonicalHeaderKey(name)]) == 0 {
 			return false
 		}
+		name = strings.ToLower(name)
 		switch name {
 		case "content-encoding", "content-type", "content-range", "content-length",
 			"cache-control", "vary", "date", "expires", "age", "etag", "last-modified":

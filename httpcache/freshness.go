@@ -59,7 +59,9 @@ type lifetime struct {
 // describe refuses the others.
 func newLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) lifetime {
 	life := anyLifetime(rules, cc, resp, t)
-	if rules.NegativeTTL <= 0 || resp.Status != http.StatusNotFound && resp.Status != http.StatusGone {
+	switch {
+	case rules.NegativeTTL <= 0, resp.Status != http.StatusNotFound && resp.Status != http.StatusGone,
+		cc.ageInvalid && life.source == SourceNone:
 		return life
 	}
 	if !life.known || life.source == SourceHeuristic || life.length > rules.NegativeTTL {
@@ -76,6 +78,9 @@ func anyLifetime(rules *Rules, cc *responseDirectives, resp Response, t timing) 
 		return lifetime{cc.sMaxAge.duration(), true, true, cc.sourceOr(SourceSMaxage)}
 	case cc.maxAge.present():
 		return lifetime{cc.maxAge.duration(), true, true, cc.sourceOr(SourceMaxAge)}
+	case cc.ageInvalid:
+		// The origin wanted to say something: better stale (RFC 9111 §4.2.1).
+		return lifetime{}
 	}
 	if lines := resp.Header[ExpiresField]; len(lines) > 0 && cc.target == SourceNone {
 		return lifetime{expiresAfter(lines, t.date, resp.ResponseTime), true, true, SourceExpires}

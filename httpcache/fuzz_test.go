@@ -27,7 +27,7 @@ func FuzzDirectives(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := split(text)
-		cc := parseResponseDirectives(lines)
+		cc := parseResponseDirectives(lines, nil)
 		request := parseRequestDirectives(lines)
 		for _, d := range []delta{
 			cc.maxAge, cc.sMaxAge, cc.staleWhileRevalidate, cc.staleIfError,
@@ -44,11 +44,11 @@ func FuzzDirectives(f *testing.F) {
 		}
 		// Whoever adds a directive can only forbid more, and never lengthen a
 		// lifetime that there is.
-		more := parseResponseDirectives(append(slices.Clone(lines), "no-store", "max-age=5"))
+		more := parseResponseDirectives(append(slices.Clone(lines), "no-store", "max-age=5"), nil)
 		if !more.noStore || cc.maxAge.present() && more.maxAge > cc.maxAge || more.maxAge > 5 {
 			t.Errorf("%q: no-store %t, max-age %d of %d", text, more.noStore, more.maxAge, cc.maxAge)
 		}
-		if cc.noStore != parseResponseDirectives([]string{strings.Join(lines, "\t,\t")}).noStore && !strings.ContainsAny(text, "\"") {
+		if cc.noStore != parseResponseDirectives([]string{strings.Join(lines, "\t,\t")}, nil).noStore && !strings.ContainsAny(text, "\"") {
 			t.Errorf("%q: no-store depends on how lines are joined", text)
 		}
 	})
@@ -327,7 +327,7 @@ func FuzzNewStored(f *testing.F) {
 			t.Fatalf("stored %v, refused %s", s, why)
 		}
 		resp.Header["Cache-Control"] = append(split(cacheControl), "no-store")
-		if s, _ := NewStored(&Rules{}, NewRequest(get()), resp); s != nil && !parseResponseDirectives(resp.Header["Cache-Control"]).mustUnderstand {
+		if s, _ := NewStored(&Rules{}, NewRequest(get()), resp); s != nil && !parseResponseDirectives(resp.Header["Cache-Control"], resp.Header).mustUnderstand {
 			t.Errorf("%q with no-store is stored", cacheControl)
 		}
 		if s == nil {

@@ -136,7 +136,7 @@ func FuzzTargeted(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := split(text)
-		cc, ok := parseTargeted(lines)
+		cc, ok := parseTargeted(lines, nil)
 		for _, d := range []delta{cc.maxAge, cc.sMaxAge, cc.staleWhileRevalidate, cc.staleIfError} {
 			if d < absent || d > maxDelta {
 				t.Errorf("%q: delta %d out of bounds", text, d)
@@ -145,7 +145,7 @@ func FuzzTargeted(f *testing.F) {
 		if !ok {
 			return
 		}
-		more, ok := parseTargeted(append(append([]string{}, lines...), "no-store"))
+		more, ok := parseTargeted(append(append([]string{}, lines...), "no-store"), nil)
 		if !ok || !more.noStore {
 			t.Errorf("%q and then no-store: valid %t, no-store %t", text, ok, more.noStore)
 		}

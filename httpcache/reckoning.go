@@ -120,14 +120,3 @@ func fieldText(h http.Header, name string) string {
 	}
 	return ""
 }
-
-// explicit reports whether the lifetime is one that the origin's fields or a
-// rule for the response gave.
-func (s Source) explicit() bool {
-	switch s {
-	case SourceRule, SourcePerigeeTargeted, SourceTargeted, SourceSurrogateControl,
-		SourceSMaxage, SourceMaxAge, SourceExpires:
-		return true
-	}
-	return false
-}

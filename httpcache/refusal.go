@@ -87,7 +87,7 @@ func refuse(rules *Rules, cc *responseDirectives, authorized bool, resp Response
 		return RefusedNoStore
 	case cc.private:
 		return RefusedPrivate
-	case authorized && !cc.public && !cc.mustRevalidate && !cc.sMaxAge.present():
+	case authorized && !cc.public && !cc.mustRevalidate && (!cc.sMaxAge.present() || cc.sMaxAgeInvalid):
 		return RefusedAuthorization
 	case rules.SetCookie == SetCookiePass && len(resp.Header[setCookieField]) > 0 && !cc.withholds("set-cookie"):
 		return RefusedSetCookie

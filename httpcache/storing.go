@@ -14,7 +14,7 @@ import (
 // A 206 is stored as the complete response that it brings a part of, with status
 // 200 and without Content-Range and Content-Length; PartOf says where its content
 // belongs, and the caller must put it there. A success of POST that gives its own
-// target URI as Content-Location and an explicit lifetime is stored as if GET had
+// target URI as Content-Location and its lifetime is stored as if GET had
 // asked (RFC 9110 §9.3.3).
 func NewStored(rules *Rules, req *Request, resp Response) (*Stored, Refusal) {
 	if req.method != http.MethodGet && !req.posts(resp) {
@@ -34,7 +34,7 @@ func NewStored(rules *Rules, req *Request, resp Response) (*Stored, Refusal) {
 	switch {
 	case why != Storable:
 		return nil, why
-	case req.method == http.MethodPost && !s.source.explicit():
+	case req.method == http.MethodPost && !cc.givesLifetime(resp.Header):
 		return nil, RefusedMethod
 	case rules.DeceptionArmor && deceptive(req.url, resp):
 		return nil, RefusedDeception
@@ -164,6 +164,12 @@ func (s *Stored) finish(rules *Rules, cc *responseDirectives, resp Response) {
 	s.language = s.ownLanguage()
 	s.groups = parseGroups(resp.Header[cacheGroupsField])
 	s.sizeBytes = s.estimate()
+}
+
+// givesLifetime reports whether the response itself says how long it is fresh; a
+// rule for its path was not written with what POST answers in mind.
+func (cc *responseDirectives) givesLifetime(h http.Header) bool {
+	return cc.sMaxAge.present() || cc.maxAge.present() || cc.target == SourceNone && len(h[ExpiresField]) > 0
 }
 
 func (cc *responseDirectives) qualifies() bool {

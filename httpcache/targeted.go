@@ -22,9 +22,9 @@ const (
 func governing(rules *Rules, h http.Header) responseDirectives {
 	cc, ok := targetedDirectives(h)
 	if !ok {
-		cc = parseResponseDirectives(h[CacheControlField])
+		cc = parseResponseDirectives(h[CacheControlField], h)
 	} else if !cc.noTransform {
-		cc.noTransform = parseResponseDirectives(h[CacheControlField]).noTransform
+		cc.noTransform = parseResponseDirectives(h[CacheControlField], h).noTransform
 	}
 	if rules.OverrideNoStore {
 		cc.noStore = false
@@ -37,19 +37,19 @@ func governing(rules *Rules, h http.Header) responseDirectives {
 
 func targetedDirectives(h http.Header) (cc responseDirectives, ok bool) {
 	if lines := h[perigeeCacheControlField]; len(lines) > 0 {
-		if cc, ok = parseTargeted(lines); ok {
+		if cc, ok = parseTargeted(lines, h); ok {
 			cc.target = SourcePerigeeTargeted
 			return cc, true
 		}
 	}
 	if lines := h[cdnCacheControlField]; len(lines) > 0 {
-		if cc, ok = parseTargeted(lines); ok {
+		if cc, ok = parseTargeted(lines, h); ok {
 			cc.target = SourceTargeted
 			return cc, true
 		}
 	}
 	if lines := h[surrogateControlField]; len(lines) > 0 {
-		if cc, ok = parseSurrogateControl(lines); ok {
+		if cc, ok = parseSurrogateControl(lines, h); ok {
 			cc.target = SourceSurrogateControl
 			return cc, true
 		}
@@ -66,56 +66,66 @@ func (cc *responseDirectives) sourceOr(source Source) Source {
 	return source
 }
 
+// maxTargetedBytes bounds a targeted field, all lines together.
+const maxTargetedBytes = 4 << 10
+
 // parseTargeted reads a targeted field, which is a structured dictionary and not
 // a Cache-Control in other clothes: names are lower case, the last of two
 // members counts, and one error anywhere voids all of it (RFC 9213 §2.1). ok is
 // false where it is void or empty. A member that is no directive, or has a value
-// that is not of the directive's type, is ignored.
-func parseTargeted(lines []string) (cc responseDirectives, ok bool) {
+// that is not of the directive's type, is ignored, but for private, no-store and
+// no-cache: they count whatever is said of them, short of false. A field that is
+// too long to be read counts as no-store and private.
+func parseTargeted(lines []string, fields http.Header) (cc responseDirectives, ok bool) {
+	size := 0
+	for _, line := range lines {
+		size += len(line)
+	}
+	if size > maxTargetedBytes {
+		cc = newResponseDirectives(fields)
+		cc.noStore, cc.private = true, true
+		return cc, true
+	}
 	dictionary, err := httpsfv.UnmarshalDictionary(lines)
 	if err != nil || len(dictionary.Names()) == 0 {
 		return cc, false
 	}
-	cc = newResponseDirectives()
+	cc = newResponseDirectives(fields)
 	for _, name := range dictionary.Names() {
+		var value any // nil for an inner list
 		member, _ := dictionary.Get(name)
 		if item, isItem := member.(httpsfv.Item); isItem {
-			cc.addTargeted(name, item.Value)
+			value = item.Value
 		}
+		cc.addTargeted(name, value)
 	}
 	return cc, true
 }
 
 func (cc *responseDirectives) addTargeted(name string, value any) {
-	switch value := value.(type) {
-	case bool:
-		if value {
-			cc.addFlag(name)
-		}
-	case int64:
-		cc.addSeconds(name, value)
-	case string:
-		cc.addQualified(directive{name: name, argument: value, hasArgument: true})
-	case httpsfv.Token:
-		// private=x is what careless senders make of private="x".
-		cc.addQualified(directive{name: name, argument: string(value), hasArgument: true})
-	}
-}
-
-// addFlag reads a directive without argument.
-func (cc *responseDirectives) addFlag(name string) {
 	switch name {
-	case "no-store", "no-cache", "private", "public", "must-revalidate", "proxy-revalidate",
-		"must-understand", "no-transform":
-		cc.add(directive{name: name})
+	case "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error":
+		cc.addSeconds(name, value)
+	case "no-store":
+		if value != false {
+			cc.noStore = true
+		}
+	case "no-cache", "private":
+		cc.addQualified(name, value)
+	case "public", "must-revalidate", "proxy-revalidate", "must-understand", "no-transform":
+		if value == true {
+			cc.add(directive{name: name})
+		}
 	}
 }
 
-func (cc *responseDirectives) addSeconds(name string, value int64) {
-	if value < 0 {
+func (cc *responseDirectives) addSeconds(name string, value any) {
+	number, ok := value.(int64)
+	if !ok || number < 0 {
+		cc.ageInvalid = cc.ageInvalid || name == "max-age" || name == "s-maxage"
 		return
 	}
-	seconds := delta(min(value, maxDelta))
+	seconds := delta(min(number, maxDelta))
 	switch name {
 	case "max-age":
 		cc.maxAge = seconds
@@ -128,9 +138,19 @@ func (cc *responseDirectives) addSeconds(name string, value int64) {
 	}
 }
 
-func (cc *responseDirectives) addQualified(d directive) {
-	if d.name == "no-cache" || d.name == "private" {
-		cc.add(d)
+func (cc *responseDirectives) addQualified(name string, value any) {
+	switch value := value.(type) {
+	case bool:
+		if value {
+			cc.add(directive{name: name})
+		}
+	case string:
+		cc.add(directive{name: name, argument: value, hasArgument: true, quoted: true})
+	case httpsfv.Token:
+		// private=x is what careless senders make of private="x".
+		cc.add(directive{name: name, argument: string(value), hasArgument: true})
+	default:
+		cc.add(directive{name: name})
 	}
 }
 
@@ -157,15 +177,20 @@ func (d *directive) forSurrogate() bool {
 // have come to take beside. ok is false where nothing in it says how long or
 // whether to store: content="ESI/1.0" alone leaves Cache-Control in force. A
 // directive with a target, "max-age=60;name", is for the surrogate that announced
-// that name in Surrogate-Capability. Invalid directives are ignored.
-func parseSurrogateControl(lines []string) (cc responseDirectives, ok bool) {
-	cc = newResponseDirectives()
+// that name in Surrogate-Capability. Invalid directives are ignored, but for words
+// in them that restrict.
+func parseSurrogateControl(lines []string, fields http.Header) (cc responseDirectives, ok bool) {
+	cc = newResponseDirectives(fields)
 	eachDirective(lines, func(d directive) {
-		if d.broken || !d.forSurrogate() {
+		if !d.broken && !d.forSurrogate() {
 			return
 		}
-		name := strings.ToLower(d.name)
-		switch name {
+		if d.broken || !isPlainToken(d.name) {
+			cc.restrict(d.member)
+			ok = ok || cc.noStore || cc.private || cc.noCache
+			return
+		}
+		switch strings.ToLower(d.name) {
 		case "no-store", "no-store-remote":
 			// We are remote: not on the origin's own premises.
 			cc.noStore, ok = true, true

@@ -133,7 +133,7 @@ func (s *Stored) mergedHeader(notModified Response) http.Header {
 	merged[DateField] = []string{notModified.ResponseTime.UTC().Truncate(time.Second).Format(http.TimeFormat)}
 	options := connectionOptions(notModified.Header[ConnectionField])
 	for name, lines := range notModified.Header {
-		if excepted(name) || hopByHop(name) || listsField(options, name) {
+		if excepted(name, notModified.Status) || hopByHop(name) || listsField(options, name) {
 			continue
 		}
 		merged[name] = lines
@@ -141,12 +141,16 @@ func (s *Stored) mergedHeader(notModified Response) http.Header {
 	return merged
 }
 
-// excepted reports the fields of a 304 that never replace stored ones. A digest of
-// content is of the content that came with it, and a 304 has none (RFC 9530 §2).
-func excepted(name string) bool {
+// excepted reports the fields of a response that never replace stored ones. A
+// digest of content is of the content that came with it, and a 304 has none (RFC
+// 9530 §2). Content-MD5 is older than that distinction: of a 304 it is about what is
+// stored, of a 206 about the part.
+func excepted(name string, status int) bool {
 	switch name {
-	case ContentEncodingField, ContentLengthField, ContentRangeField, ETagField:
+	case ContentEncodingField, ContentLengthField, ContentRangeField, ContentDigestField, ETagField:
 		return true
+	case contentMD5Field:
+		return status == http.StatusPartialContent
 	}
-	return digestsContent(name)
+	return false
 }
