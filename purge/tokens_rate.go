@@ -37,11 +37,10 @@ func (b *bucket) take(n int, now time.Time) (wait time.Duration, ok bool) {
 	defer b.mu.Unlock()
 	switch {
 	case b.at.IsZero():
-		b.left = b.burst
+		b.left, b.at = b.burst, now
 	case now.After(b.at):
-		b.left = math.Min(b.burst, b.left+now.Sub(b.at).Seconds()*b.rate)
+		b.left, b.at = math.Min(b.burst, b.left+now.Sub(b.at).Seconds()*b.rate), now
 	}
-	b.at = now
 	if want := float64(n); b.left >= want {
 		b.left -= want
 		return 0, true
