@@ -246,7 +246,7 @@ func (x *exchange) choose(objects []*cachestore.Object, now time.Time) (found *c
 	case ok:
 		d = httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), now)
 		if _, lacking := x.lacks(best); lacking && (d.Action == httpcache.Serve || d.Action == httpcache.ServeStale) {
-			d.Action, d.Reason = httpcache.Fetch, httpcache.PartMiss
+			d.Action, d.Reason, d.StaleIfError = httpcache.Fetch, httpcache.PartMiss, false
 		}
 		return best, d
 	case len(objects) > 0:

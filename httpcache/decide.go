@@ -28,9 +28,10 @@ type Decision struct {
 	Reason Reason
 	Age    time.Duration // current age; 0 without a stored response
 	TTL    time.Duration // lifetime left, negative when stale
-	// StaleIfError: should the origin answer 5xx or not at all, the stale
-	// response may be served. Never against must-revalidate, proxy-revalidate,
-	// no-cache or s-maxage (RFC 9111 §4.2.4, RFC 5861 §4).
+	// StaleIfError: should the origin answer 5xx or not at all, the stored response
+	// may be served, whatever it is asked for: a fresh one, or a stale one within its
+	// window. Never a stale one against must-revalidate, proxy-revalidate, no-cache or
+	// s-maxage (RFC 9111 §4.2.4, RFC 5861 §4).
 	StaleIfError bool
 }
 
@@ -44,7 +45,7 @@ type Decision struct {
 func Decide(rules *Rules, req *Request, s *Stored, now time.Time) Decision {
 	if s != nil && now.Before(s.plainUntil) && req.plain(rules) && s.selectedBy(req) {
 		age := s.Age(now)
-		return Decision{Action: Serve, Reason: Fresh, Age: age, TTL: s.lifetime - age}
+		return Decision{Action: Serve, Reason: Fresh, Age: age, TTL: s.lifetime - age, StaleIfError: true}
 	}
 	return decide(rules, req, s, now)
 }
@@ -89,6 +90,7 @@ func (s *Stored) reuse(rules *Rules, req *Request, now time.Time) Decision {
 		wish = req.directive
 	}
 	staleness := -d.TTL
+	inTrouble := staleness < s.staleFor(rules.StaleIfError, s.staleIfError)
 	switch {
 	case s.noCache:
 		d.Reason = NoCache
@@ -99,20 +101,20 @@ func (s *Stored) reuse(rules *Rules, req *Request, now time.Time) Decision {
 	case wish.minFresh.present() && d.TTL < wish.minFresh.duration():
 		d.Reason = RequestMinFresh
 	case d.TTL > 0:
-		d.Action, d.Reason = Serve, Fresh
+		d.Action, d.Reason, d.StaleIfError = Serve, Fresh, true
 		return d
 	case !s.strict && (wish.maxStale == anyStale || wish.maxStale.present() && staleness <= wish.maxStale.duration()):
-		d.Action, d.Reason = Serve, RequestMaxStale
+		d.Action, d.Reason, d.StaleIfError = Serve, RequestMaxStale, inTrouble
 		return d
 	case !wish.maxAge.present() && staleness < s.staleFor(rules.StaleWhileRevalidate, s.staleWhileRevalidate):
-		d.Action, d.Reason = ServeStale, StaleWhileRevalidate
+		d.Action, d.Reason, d.StaleIfError = ServeStale, StaleWhileRevalidate, inTrouble
 		return d
 	default:
 		d.Reason = Stale
 		if s.revalidate {
 			d.Reason = MustRevalidate
 		}
-		d.StaleIfError = staleness < s.staleFor(rules.StaleIfError, s.staleIfError)
+		d.StaleIfError = inTrouble
 	}
 	d.Action = Fetch
 	if s.HasValidator() {

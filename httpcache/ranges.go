@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// ErrMalformed says that a Range field is not of bytes, not well formed, or asks
-// for so many parts that it is better ignored: answer as if it were absent
-// (RFC 9110 §14.2).
+// ErrMalformed says that a Range field is not of bytes, not well formed, asks for so
+// many parts that it is better ignored, or for the end of content that is empty,
+// which no Content-Range can say: answer as if it were absent (RFC 9110 §14.2).
 var ErrMalformed = errors.New("range malformed")
 
 // ErrUnsatisfiable says that no range of the field lies within the content:
@@ -41,7 +41,7 @@ func ParseRange(field string, size int64) ([]ByteRange, error) {
 		return nil, ErrMalformed
 	}
 	var ranges []ByteRange
-	specs := 0
+	specs, ofNothing := 0, false
 	for set != "" {
 		var spec string
 		spec, set, _ = strings.Cut(set, ",")
@@ -58,9 +58,11 @@ func ParseRange(field string, size int64) ([]ByteRange, error) {
 		if r.First <= r.Last {
 			ranges = append(ranges, r)
 		}
+		// A suffix is satisfiable however short the content is (RFC 9110 §14.1.2).
+		ofNothing = ofNothing || size == 0 && spec[0] == '-' && strings.Trim(spec, "-0 \t") != ""
 	}
 	switch ranges = joinRanges(ranges); {
-	case specs == 0 || len(ranges) > maxRangeParts:
+	case specs == 0 || len(ranges) > maxRangeParts || ofNothing:
 		return nil, ErrMalformed
 	case len(ranges) == 0:
 		return nil, ErrUnsatisfiable

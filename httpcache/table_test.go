@@ -311,11 +311,14 @@ func (l *law) check(t *testing.T, s *Stored, why Refusal, want string) (got stri
 		t.Errorf("short way says %+v, long way %+v", d, long)
 	}
 	got = fmt.Sprintf("%s %s age=%s ttl=%s", d.Action, d.Reason, d.Age, d.TTL)
-	if d.StaleIfError {
+	if d.Reason == Fresh && !d.StaleIfError {
+		t.Errorf("%s, and no use for it when the origin fails", got)
+	}
+	if d.StaleIfError && d.Reason != Fresh {
 		got += " stale-if-error"
 	}
 	return got, strings.HasPrefix(got, strings.Join(strings.Fields(want)[:2], " ")+" ") &&
-		hasWords(got, want) && strings.Contains(want, "stale-if-error") == d.StaleIfError ||
+		hasWords(got, want) && strings.Contains(want, "stale-if-error") == strings.Contains(got, "stale-if-error") ||
 		got == want
 }
 
