@@ -17,7 +17,7 @@ func deceptive(uri *url.URL, resp Response) bool {
 	if uri == nil || resp.Status < 200 || resp.Status > 299 || resp.Status == http.StatusNoContent {
 		return false
 	}
-	checked := ""
+	checked, mediaType, parsed := "", "", false
 	return eachPiece(uri.EscapedPath(), func(piece string) bool {
 		extension := extensionOf(piece)
 		if extension == "" || extension == checked {
@@ -25,7 +25,10 @@ func deceptive(uri *url.URL, resp Response) bool {
 		}
 		checked = extension
 		families, static := staticFamilies(extension)
-		return static && !hasFamily(resp.Header[ContentTypeField], families)
+		if static && !parsed {
+			mediaType, parsed = mediaTypeOf(resp.Header[ContentTypeField]), true
+		}
+		return static && !hasFamily(mediaType, families)
 	})
 }
 
@@ -33,27 +36,50 @@ func deceptive(uri *url.URL, resp Response) bool {
 // does, and again as some do to what a proxy has decoded for them.
 const maxDecodings = 3
 
+// maxPieces is how many parts of a segment are looked at, half of them from its
+// start and half from its end, where names are. It is even.
+const maxPieces = 32
+
 // eachPiece calls f for the last segment of the path and for its parts between
 // what may end a name for one server and not for the next, "/account;x.css" or
 // "/account%00x.css", as written and decoded. It is true once f is.
 func eachPiece(path string, f func(piece string) bool) bool {
 	segment := path[strings.LastIndexByte(path, '/')+1:]
 	for range maxDecodings + 1 {
-		start := 0
-		for i := 0; i <= len(segment); i++ {
-			if i < len(segment) && !endsName(segment[i]) {
-				continue
-			}
-			if start < i && f(segment[start:i]) {
-				return true
-			}
-			start = i + 1
+		if outerPieces(segment, f) {
+			return true
 		}
 		decoded := decodeOnce(segment)
 		if decoded == segment {
 			return false
 		}
 		segment = decoded
+	}
+	return false
+}
+
+// outerPieces calls f for the pieces of a segment, the empty ones and, where there
+// are more than maxPieces, those in the middle left out. It is true once f is.
+func outerPieces(segment string, f func(piece string) bool) bool {
+	isEnd := func(r rune) bool { return r < 0x80 && endsName(byte(r)) }
+	for range maxPieces / 2 {
+		segment = strings.TrimLeftFunc(segment, isEnd)
+		end := strings.IndexFunc(segment, isEnd)
+		if end < 0 {
+			return segment != "" && f(segment)
+		}
+		if f(segment[:end]) {
+			return true
+		}
+		segment = segment[end:]
+	}
+	for range maxPieces / 2 {
+		segment = strings.TrimRightFunc(segment, isEnd)
+		start := strings.LastIndexFunc(segment, isEnd) + 1
+		if segment == "" || f(segment[start:]) {
+			return segment != ""
+		}
+		segment = segment[:start]
 	}
 	return false
 }
@@ -96,16 +122,25 @@ func extensionOf(name string) string {
 	return strings.ToLower(name[dot+1:])
 }
 
-// hasFamily reports whether the one media type is of the families. A type that
-// is missing, malformed or there twice is of none.
-func hasFamily(lines []string, families []string) bool {
-	if len(lines) != 1 {
-		return false
+// maxTypeBytes is longer than any media type with its parameters.
+const maxTypeBytes = 1 << 10
+
+// mediaTypeOf returns the media type of a Content-Type in lower case, empty where
+// it is missing, malformed, too long or there twice.
+func mediaTypeOf(lines []string) string {
+	if len(lines) != 1 || len(lines[0]) > maxTypeBytes {
+		return ""
 	}
 	mediaType, _, err := mime.ParseMediaType(lines[0])
-	if mediaType == "" || err != nil && err != mime.ErrInvalidMediaParameter {
-		return false
+	if err != nil && err != mime.ErrInvalidMediaParameter {
+		return ""
 	}
+	return mediaType
+}
+
+// hasFamily reports whether the media type is of the families; an empty one is of
+// none.
+func hasFamily(mediaType string, families []string) bool {
 	if mediaType == "application/octet-stream" || mediaType == "binary/octet-stream" {
 		return true // what a server says that does not know the type of a file
 	}
