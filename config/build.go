@@ -12,6 +12,7 @@ import (
 func (l *loader) buildNode(v *value) *Node {
 	n := defaultNode()
 	set(&n.Name, v.get("node"), "name")
+	n.State = v.source.buildState(v.get("node"))
 	if listen := v.get("listen"); listen != nil {
 		n.Listen = l.buildListen(v.source, listen)
 	}
@@ -20,6 +21,7 @@ func (l *loader) buildNode(v *value) *Node {
 	set(&n.Store.RAM, v.get("store"), "ram")
 	n.Geo = v.source.buildGeo(v.get("geo"))
 	l.knowsPlaces = len(n.Geo.Databases) > 0 || v.get("geo").isFlawed()
+	n.API = l.buildAPI(v, n.Listen)
 	return &n
 }
 
@@ -36,6 +38,9 @@ func (l *loader) buildListen(s *source, v *value) Listen {
 	if token := v.get("admin_token_file"); token != nil {
 		out.AdminTokenFile, _ = token.scalar.(string)
 		out.AdminToken = s.secret(token, out.AdminTokenFile)
+		if out.AdminToken != "" {
+			l.secrets[out.AdminToken] = named{s.file, token.at}
+		}
 	}
 	var proxies []string
 	setTexts(&proxies, v, "trusted_proxies")
@@ -95,12 +100,17 @@ func (s *source) secret(v *value, path string) string {
 		s.fault(v.at, v.path, "cannot read the secret "+path+": "+reason(err), "")
 	case text == "":
 		s.fault(v.at, v.path, "the secret "+path+" is empty", "write the secret into it, in one line")
-	case strings.ContainsFunc(text, func(r rune) bool { return isControl(r) || r == ' ' || r >= 0x80 }):
+	case !isOneWord(text):
 		s.fault(v.at, v.path, "the secret "+path+" is not one word of printable ASCII", "write the secret into it, in one line")
 	default:
 		return text
 	}
 	return ""
+}
+
+// isOneWord reports whether a secret can be sent in a field.
+func isOneWord(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return isControl(r) || r == ' ' || r >= 0x80 })
 }
 
 func buildLimits(l *Limits, v *value) {
@@ -149,6 +159,7 @@ func (l *loader) buildSite(v *value) *Site {
 	out.Headers.Request = v.source.buildFields(headers.get("request"))
 	out.Headers.Response = v.source.buildFields(headers.get("response"))
 	setWord(&out.RedirectToHTTPS, v, "redirect_to_https", "auto", "true", "false")
+	out.Purge = l.buildPurge(v.source, v.get("purge"))
 	return &out
 }
 
@@ -255,6 +266,9 @@ func Diff(old, new *Node) []string {
 	var out []string
 	if old.Name != new.Name {
 		out = append(out, "node.name")
+	}
+	if old.State != new.State {
+		out = append(out, "node.state")
 	}
 	if old.Listen.Admin != new.Listen.Admin {
 		out = append(out, "listen.admin")

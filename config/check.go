@@ -246,6 +246,10 @@ func (c *checker) list(v *value, n *node) {
 
 // scalar reads one value: a word, or a text of the key's kind with its variables replaced.
 func (c *checker) scalar(v *value, n *node) *value {
+	if v.key.kind == kindVariable && !isReference(n.text) {
+		c.literalSecret(n, v.path)
+		return nil
+	}
 	text, ok := c.expand(n, v.path)
 	if !ok {
 		return nil

@@ -101,6 +101,9 @@ func defaultCache() Cache {
 	}
 }
 
+// defaultToken lets a CMS purge all day and keeps one that has lost its mind from emptying the cache at full speed.
+func defaultToken() PurgeToken { return PurgeToken{Rate: 100} }
+
 // defaultCompress takes what is text and large enough to win by it. Pictures, films and fonts are compressed already.
 func defaultCompress() Compress {
 	return Compress{

@@ -94,3 +94,20 @@ func pick[T ~uint8](s string, words ...string) T {
 	}
 	return 0
 }
+
+// Scope is what a token may purge.
+type Scope uint8
+
+const (
+	ScopeNone   Scope = iota // in no list
+	ScopeURL                 // single URLs
+	ScopePrefix              // paths and all below them
+	ScopeTag                 // tags
+	ScopeHost                // hosts of the site
+	ScopeSite                // the whole site at once
+	ScopeAll                 // each of the above
+)
+
+func (s Scope) String() string {
+	return nameOf(s, "none", "url", "prefix", "tag", "host", "site", "all")
+}

@@ -51,6 +51,41 @@ func isVariable(name string) bool {
 	return name != ""
 }
 
+// isReference reports whether a text is one variable and nothing else.
+func isReference(s string) bool {
+	inner, ok := strings.CutPrefix(s, "${")
+	name, closed := strings.CutSuffix(inner, "}")
+	return ok && closed && isVariable(name)
+}
+
+// literalSecret refuses a secret that stands in the file itself, where backups and repositories find it. It is struck out of
+// what is shown of the file.
+func (c *checker) literalSecret(n *node, path string) {
+	if n.at.line >= 1 && n.at.line <= len(c.lines) {
+		line := []rune(c.lines[n.at.line-1])
+		from := min(n.at.col-1, len(line))
+		to := min(from+len([]rune(n.text)), len(line))
+		if n.quoted {
+			from, to = min(from+1, len(line)), min(to+1, len(line))
+		}
+		c.lines[n.at.line-1] = string(line[:from]) + strings.Repeat("*", to-from) + string(line[to:])
+	}
+	c.fault(n.at, path, "a secret does not stand in the file itself",
+		`name a variable that holds it, as in secret: "${CMS_TOKEN}", or a file: secret_file: cms.token`)
+}
+
+// parseHeldSecret reads what a variable holds. No message repeats it.
+func parseHeldSecret(s string) (any, *fault) {
+	text := strings.TrimRight(s, "\r\n")
+	if text == "" {
+		return nil, faultf("make one with: "+makeToken, "the secret is empty")
+	}
+	if !isOneWord(text) {
+		return nil, faultf("make one with: "+makeToken, "the secret is not one word of printable ASCII")
+	}
+	return text, nil
+}
+
 // amount is a number of any kind on one scale.
 func amount(v any) float64 {
 	switch v := v.(type) {

@@ -33,6 +33,8 @@ const (
 	kindURLPath
 	kindPath
 	kindSecret
+	kindVariable
+	kindInstant
 	kindFiles
 	kindGlob
 	kindPathGlob
@@ -156,6 +158,15 @@ var kindTable = [kinds]kindInfo{
 	kindSecret: {
 		article: "a path", form: "path of a secret's file, relative to this file", example: "admin.token",
 		parse: parsePath,
+	},
+	kindVariable: { // the secret that the variable holds; that one is named is seen to before
+		article: "a variable", form: "variable: `${NAME}`", pattern: `^\$\{[A-Za-z_][A-Za-z0-9_]*\}$`, example: `"${CMS_TOKEN}"`,
+		parse: parseHeldSecret,
+	},
+	kindInstant: { // time.Time, in UTC
+		article: "a date or an instant", form: "date or instant (RFC 3339): `2027-01-31` or `2027-01-31T18:00:00Z`",
+		pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[-+][0-9:]+))?$`, example: "2027-01-31",
+		parse:   parseInstant,
 	},
 	kindFiles: {
 		article: "a path or pattern", form: "path or pattern, relative to this file", example: "sites/*.yaml",

@@ -40,6 +40,10 @@ type loader struct {
 	files      []string         // in the order in which they are read
 	hosts      map[string]named // every host that a site answers to
 
+	apiHosts []claimed        // hosts of the purge API
+	ids      []claimed        // further names of sites in it
+	secrets  map[string]named // every token
+
 	knowsPlaces bool // the node file names a database, or means to
 }
 
@@ -50,7 +54,10 @@ type named struct {
 }
 
 func newLoader(env func(string) (string, bool)) *loader {
-	return &loader{env: env, node: nodeSchema(), site: siteSchema(), report: &report{}, hosts: make(map[string]named)}
+	return &loader{
+		env: env, node: nodeSchema(), site: siteSchema(), report: &report{},
+		hosts: make(map[string]named), secrets: make(map[string]named),
+	}
 }
 
 // err is the report as an error, nil when there is nothing to report.
@@ -165,6 +172,7 @@ func (l *loader) loadNode(path string) *Node {
 		l.claim(site)
 		n.Sites = append(n.Sites, l.buildSite(site))
 	}
+	l.checkNames()
 	return n
 }
 

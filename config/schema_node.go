@@ -16,8 +16,9 @@ func nodeKey() *key {
 		},
 		{name: "pop", later: true, kind: kindName, example: "fra", doc: "The point of presence that the node belongs to."},
 		{
-			name: "state", later: true, kind: kindPath, example: "/var/lib/perigee",
-			doc: "Folder for the purge journal, keys, tickets and certificates.",
+			name: "state", kind: kindPath, deflt: `""`, example: "/var/lib/perigee",
+			doc: "Folder for what outlives the process: the journal of purges. It is made where there is none. Without it, a purge is " +
+				"forgotten with the process, as everything that was stored is.",
 		},
 	}}
 }
@@ -149,34 +150,6 @@ func geoKey() *key {
 			doc: "Networks with a place of their own.",
 		},
 	}}
-}
-
-func apiKey() *key {
-	return &key{
-		name: "api", later: true,
-		doc: "The public door of the purge API, over TLS only. Without it, purges go to the operator's listener.",
-		keys: []*key{
-			{name: "hosts", item: &key{kind: kindHost}, isRequired: true, example: "[purge.example.net]", doc: "Host names of the API."},
-			certificateKey("Where the certificate of these hosts comes from."),
-		},
-	}
-}
-
-func purgeLogKey() *key {
-	ca := &key{name: "tls", doc: "How the log's servers are checked.", keys: []*key{
-		{name: "ca", kind: kindPath, example: "nats-ca.pem", doc: "PEM roots."},
-	}}
-	log := &key{name: "log", doc: "The log that several nodes share. Without it, the node purges alone.", keys: []*key{
-		{
-			name: "nats", item: &key{kind: kindURL, schemes: []string{"nats", "tls", "ws", "wss"}}, deflt: "[]",
-			example: `["tls://log.example.net:4222"]`, doc: "Servers of an external NATS JetStream.",
-		},
-		{name: "credentials_file", kind: kindSecret, deflt: `""`, example: "purge.creds", doc: "NATS credentials."},
-		ca,
-		{name: "serve", kind: kindAddress, example: `":4222"`, doc: "Serve the log from this node, at this address."},
-		{name: "peers", item: &key{kind: kindPeer}, deflt: "[]", example: `["10.0.0.8:4222"]`, doc: "Other nodes that serve it."},
-	}}
-	return &key{name: "purge", later: true, doc: "How purges reach this node.", keys: []*key{log}}
 }
 
 func shieldKey() *key {

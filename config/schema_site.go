@@ -8,8 +8,9 @@ func siteSchema() *key {
 			doc: "The site's host name. `\"*\"` is the catch-all for hosts that no other site names.",
 		},
 		aliasesKey(),
-		certificateKey("Where the site's certificate comes from: `auto` is ACME where the node has it, else self-signed with a " +
-			"warning; `off` serves the site in clear only; a block names PEM files."),
+		certificateKey("Where the site's certificate comes from: `auto` is ACME where the node has it, else self-signed with a "+
+			"warning; `off` serves the site in clear only; a block names PEM files.",
+			append(append(words("auto"), notYet("internal")...), words("off")...)),
 		originKey(), cacheKey(), compressKey(), headersKey(),
 		{
 			name: "redirect_to_https", words: words("auto", "true", "false"), deflt: "auto", example: "true",
@@ -33,11 +34,10 @@ func aliasesKey() *key {
 	}
 }
 
-// certificateKey is the tls key of sites and of the API.
-func certificateKey(doc string) *key {
+// certificateKey is the tls key of sites and of the API, with its words.
+func certificateKey(doc string, modes []word) *key {
 	return &key{
-		name: "tls", deflt: "auto", example: "{cert: www.pem, key: www.key}", doc: doc,
-		words: append(append(words("auto"), notYet("internal")...), words("off")...),
+		name: "tls", deflt: "auto", example: "{cert: www.pem, key: www.key}", doc: doc, words: modes,
 		keys: []*key{
 			{name: "cert", kind: kindPath, isRequired: true, example: "www.pem", doc: "PEM file with the certificate and its chain."},
 			{name: "key", kind: kindPath, isRequired: true, example: "www.key", doc: "PEM file with the private key."},
@@ -160,31 +160,6 @@ func headersKey() *key {
 	}
 	return &key{name: "headers", doc: "Fields changed on the way.", keys: []*key{
 		side("request", "On the way to the upstream."), side("response", "On the way to the client."),
-	}}
-}
-
-func sitePurgeKey() *key {
-	tokens := &key{
-		name: "tokens", deflt: "[]", example: "[{name: cms, scopes: [url, tag], secret_file: cms.token}]", doc: "Who may purge the site.",
-		item: &key{keys: []*key{
-			{name: "name", kind: kindName, isRequired: true, example: "cms", doc: "The holder's name, as the history shows it."},
-			{
-				name: "scopes", item: &key{words: words("url", "prefix", "tag", "host", "site", "all")}, isRequired: true,
-				example: "[url, tag]", doc: "What it may purge.",
-			},
-			{name: "secret_file", kind: kindSecret, isRequired: true, example: "cms.token", doc: "File with the token."},
-		}},
-	}
-	return &key{name: "purge", later: true, doc: "Purging this site.", keys: []*key{
-		{name: "ids", item: &key{kind: kindText}, deflt: "[]", example: "[www]", doc: "Further names of the site in the purge API."},
-		tokens,
-		{
-			name: "lost_log", words: words("revalidate"), deflt: "revalidate", example: "{serve: 60s}",
-			doc: "What hits do while the shared log cannot be reached.",
-			keys: []*key{
-				{name: "serve", kind: kindDuration, isRequired: true, example: "60s", doc: "Serve them for so long, then revalidate."},
-			},
-		},
 	}}
 }
 

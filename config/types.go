@@ -11,11 +11,13 @@ import (
 type Node struct {
 	File   string  // path of the node file as Load was given it; "" when made by Proxy
 	Name   string  // node.name; "" = none was given, and the host's name stands for it where one is needed
+	State  string  // path of the folder for what must outlive the process, which need not be there yet; "" = nothing does
 	Listen Listen  // sockets to open
 	Limits Limits  // what the node takes on before it refuses
 	Log    Log     // what is written about requests and about the node itself
 	Store  Store   // how much may be kept
 	Geo    Geo     // where clients are
+	API    API     // the public door of the purge API
 	Sites  []*Site // in the order of their files; at least one
 }
 
@@ -71,6 +73,7 @@ type Site struct {
 	Compress        Compress
 	Headers         Headers
 	RedirectToHTTPS Redirect
+	Purge           Purge
 }
 
 // TLS says where a site's certificate comes from.

@@ -199,3 +199,33 @@ func parseBandwidth(s string) (any, *fault) {
 	}
 	return n * factor, nil
 }
+
+// firstYear keeps slips in a year from being taken for one; the zero time is none in particular.
+const firstYear = 2000
+
+// parseInstant reads a date, which is its beginning in UTC, or a date with a time and its zone (RFC 3339 §5.6).
+func parseInstant(s string) (any, *fault) {
+	at, ok := instant(s)
+	if !ok {
+		hint := "for example: 2027-01-31 or 2027-01-31T18:00:00Z"
+		for _, near := range []string{s + "Z", strings.Replace(s, " ", "T", 1), strings.Replace(s, " ", "T", 1) + "Z", strings.ToUpper(s)} {
+			if _, ok := instant(near); ok {
+				hint = didYouMean(near)
+				break
+			}
+		}
+		return nil, faultf(hint, "%s is not a date or an instant", quote(s))
+	}
+	if at.Year() < firstYear {
+		return nil, faultf("look at the year", "%s is before %d", quote(s), firstYear)
+	}
+	return at, nil
+}
+
+func instant(s string) (time.Time, bool) {
+	at, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		at, err = time.Parse(time.RFC3339, s)
+	}
+	return at.UTC(), err == nil
+}
