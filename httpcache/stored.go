@@ -21,6 +21,7 @@ type Stored struct {
 	// zero where that had none: a 304 brings a later Date and no content, and a
 	// Last-Modified that was weak does not become strong by time passing.
 	contentDate  time.Time
+	arrived      time.Time // when what brought the content arrived
 	responseTime time.Time
 	initialAge   time.Duration
 	lifetime     time.Duration

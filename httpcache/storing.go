@@ -90,6 +90,7 @@ func (s *Stored) describe(rules *Rules, resp Response) (responseDirectives, Refu
 	s.ageValue, s.responseDelay = t.ageValue, t.delay
 	s.source, s.bySMaxage = life.source, cc.sMaxAge.present()
 	s.responseTime = resp.ResponseTime.Round(0)
+	s.arrived = s.responseTime
 	s.setValidators(resp)
 	s.noCache, s.noTransform = cc.noCache, cc.noTransform
 	s.revalidate = cc.mustRevalidate || cc.proxyRevalidate

@@ -57,7 +57,7 @@ func update(rules *Rules, s *Stored, req *Request, resp Response) (*Stored, Refu
 	if fresh.early = earlyLines(resp.Early); fresh.early == nil {
 		fresh.early = s.early
 	}
-	fresh.contentDate = s.contentDate
+	fresh.contentDate, fresh.arrived = s.contentDate, s.arrived
 	fresh.finish(rules, &cc, merged)
 	return fresh, Storable
 }

@@ -116,12 +116,16 @@ type fit uint8
 
 const (
 	unfit    fit = iota
+	forAll       // it has no selecting fields
 	inChoice     // it is in the language that the request wants before all others
 	exact        // it was stored for these very fields (RFC 9111 §4.1)
 )
 
 // fit compares the request's selecting fields with those that s was stored for.
 func (s *Stored) fit(req *Request) fit {
+	if len(s.vary) == 0 {
+		return forAll
+	}
 	best := exact
 	for i, key := range s.varyKeys {
 		field := req.normals.find(key)
@@ -171,9 +175,10 @@ func variantHash(names, values []string) VariantID {
 
 // Select returns the variant that answers the request: before all one that was
 // stored for its very selecting fields, then one in the language that it wants
-// first, and the most recent by Date, then by arrival, where several do (RFC 9111
-// §4.1). ok is false where none does. req remembers the choice, so that Decide does
-// not compare again.
+// first, then one that has none, which some resources send only to those who express
+// no preference; and the most recent by Date, then by arrival, where several do (RFC
+// 9111 §4.1). ok is false where none does. req remembers the choice, so that Decide
+// does not compare again.
 func Select[T interface{ Stored() *Stored }](req *Request, variants []T) (best T, ok bool) {
 	var chosen *Stored
 	suits := unfit
@@ -183,13 +188,32 @@ func Select[T interface{ Stored() *Stored }](req *Request, variants []T) (best T
 			continue
 		}
 		f := s.fit(req)
-		if f == unfit || f < suits || f == suits && !s.newerThan(chosen) {
-			continue
+		if f != unfit && (chosen == nil || s.goesBefore(chosen, f, suits)) {
+			best, chosen, suits = v, s, f
 		}
-		best, chosen, suits = v, s, f
 	}
 	req.selected = chosen
 	return best, chosen != nil
+}
+
+// goesBefore tells which of two that match is used, how well they fit given.
+func (s *Stored) goesBefore(other *Stored, mine, theirs fit) bool {
+	switch {
+	case mine == theirs:
+		return s.newerThan(other)
+	case mine == forAll:
+		return s.follows(other)
+	case theirs == forAll:
+		return !other.follows(s)
+	}
+	return mine > theirs
+}
+
+// follows reports whether s is newer than other and came once other was stale: the
+// resource may no longer vary. Were other preferred for ever, each request that it
+// matches would ask the origin again.
+func (s *Stored) follows(other *Stored) bool {
+	return s.newerThan(other) && s.arrived.Sub(other.responseTime) >= other.lifetime-other.initialAge
 }
 
 func (s *Stored) newerThan(other *Stored) bool {
