@@ -111,6 +111,8 @@ type compaction struct {
 	s     segment
 	buf   []byte
 	group []Entry // with one ID, for one record
+	// newest is the number of the last entry that was added.
+	newest int64
 }
 
 // entries writes what still counts of the old segments.
@@ -139,8 +141,8 @@ func (w *compaction) entries(ctx context.Context, j *Journal, k Keeper, old []se
 			}
 			floors = floors[1:]
 		}
-		if e.Seq <= hard || e.Soft && e.Seq <= soft || k.Superseded(e) {
-			return nil
+		if e.Seq <= hard || e.Soft && e.Seq <= soft || e.Seq <= w.newest || k.Superseded(e) {
+			return nil // one below the newest is of damaged files, and was not followed either
 		}
 		return w.add(e)
 	}
@@ -165,6 +167,7 @@ func (w *compaction) add(e Entry) error {
 		}
 	}
 	w.group = append(w.group, e)
+	w.newest = e.Seq
 	return nil
 }
 

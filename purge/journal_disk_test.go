@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sort"
-	"strings"
 	"sync"
 	"syscall"
 )
@@ -288,14 +287,4 @@ func (d *fakeDisk) unpowered(random *rand.Rand) *fakeDisk {
 		after.durable[name] = f
 	}
 	return after
-}
-
-// file returns the content of the only file whose name contains part.
-func (d *fakeDisk) file(part string) *fakeFile {
-	for name, f := range d.files {
-		if strings.Contains(filepath.Base(name), part) {
-			return f
-		}
-	}
-	return nil
 }

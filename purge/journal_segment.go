@@ -135,75 +135,89 @@ func (t *trouble) add(format string, args ...any) {
 func scan(f io.ReaderAt, from, to int64, visit func(payload []byte) error) (t trouble, err error) {
 	t.end = from
 	in := bufio.NewReaderSize(io.NewSectionReader(f, from, to-from), readBytes)
-	var head [headBytes]byte
 	var buf []byte
 	for off := from; off < to; {
-		if to-off < headBytes {
-			t.torn = true
-			break
-		}
-		if _, err := io.ReadFull(in, head[:]); err != nil {
-			return t, err
-		}
-		length, sum, err := parseHead(head[:])
+		length, err := readRecord(in, to-off, &buf)
 		switch {
-		case errors.Is(err, errNewer):
-			return t, err
-		case err != nil:
+		case errors.Is(err, errTorn):
+			t.torn = true
+			return t, nil
+		case errors.Is(err, errRecord):
+			// The length is not believed either: what it spans may hold good ones.
 			next, blank, err := resume(f, off, to)
 			if err != nil || blank {
 				t.torn = blank
 				return t, err
 			}
-			t.add("no record at byte %d", off)
+			t.add("no good record at byte %d", off)
 			off = next
 			in.Reset(io.NewSectionReader(f, off, to-off))
 			continue
-		case length > to-off-headBytes:
-			t.torn = true
-			return t, nil
-		}
-		if int64(cap(buf)) < length {
-			buf = make([]byte, length, 2*length)
-		}
-		buf = buf[:length]
-		if _, err := io.ReadFull(in, buf); err != nil {
+		case err != nil:
 			return t, err
 		}
-		at := off
+		if err := visit(buf[:length]); err != nil {
+			return t, err
+		}
 		off += headBytes + length
-		if crc32.Checksum(buf, castagnoli) != sum {
-			t.add("bad checksum at byte %d", at)
-			continue
-		}
-		if err := visit(buf); err != nil {
-			return t, err
-		}
 		t.end = off
 	}
 	return t, nil
 }
 
-// resume seeks the next good record after one that is none. blank tells that there
-// are only zeros: the file had grown and its bytes never came.
+// errTorn is that of a record whose end is not there.
+var errTorn = errors.New("cut off")
+
+// readRecord reads a record of which at most left bytes are there, its payload to buf.
+func readRecord(in io.Reader, left int64, buf *[]byte) (length int64, err error) {
+	if left < headBytes {
+		return 0, errTorn
+	}
+	var head [headBytes]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return 0, err
+	}
+	length, sum, err := parseHead(head[:])
+	switch {
+	case err != nil:
+		return 0, err
+	case length > left-headBytes:
+		return 0, errTorn
+	case int64(len(*buf)) < length:
+		*buf = make([]byte, 2*length)
+	}
+	payload := (*buf)[:length]
+	if _, err := io.ReadFull(in, payload); err != nil {
+		return 0, err
+	}
+	if crc32.Checksum(payload, castagnoli) != sum {
+		return 0, errRecord
+	}
+	return length, nil
+}
+
+// resume seeks the next good record after one that is none, in ever larger pieces, so
+// that it costs what it passes over. blank tells that there are only zeros: the file
+// had grown and its bytes never came.
 func resume(f io.ReaderAt, off, to int64) (next int64, blank bool, err error) {
-	rest := make([]byte, to-off)
-	if _, err := f.ReadAt(rest, off); err != nil && !errors.Is(err, io.EOF) {
-		return 0, false, err
-	}
-	if len(bytes.TrimLeft(rest, "\x00")) == 0 {
-		return to, true, nil
-	}
-	for i := 1; i+headBytes <= len(rest); i++ {
-		length, sum, err := parseHead(rest[i:][:headBytes])
-		if err != nil || length > int64(len(rest)-i-headBytes) {
-			continue
+	for size := int64(readBytes); ; size *= 2 {
+		piece := make([]byte, min(size, to-off))
+		if _, err := f.ReadAt(piece, off); err != nil && !errors.Is(err, io.EOF) {
+			return 0, false, err
 		}
-		if crc32.Checksum(rest[i+headBytes:][:length], castagnoli) == sum {
-			return off + int64(i), false, nil
+		for i := 1; i+headBytes <= len(piece); i++ {
+			length, sum, err := parseHead(piece[i:][:headBytes])
+			if err != nil || length > int64(len(piece)-i-headBytes) {
+				continue
+			}
+			if crc32.Checksum(piece[i+headBytes:][:length], castagnoli) == sum {
+				return off + int64(i), false, nil
+			}
+		}
+		if int64(len(piece)) == to-off {
+			return to, len(bytes.TrimLeft(piece, "\x00")) == 0, nil
 		}
 	}
-	return to, false, nil
 }
 
 // read calls fn for the entries of a segment from the number next on. It fails with

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"syscall"
@@ -401,7 +402,9 @@ func failAt(t *testing.T, broken syscall.Errno, start, length int) {
 		if i == 20 || i == 30 {
 			_ = j.Compact(t.Context(), keepAll{})
 		}
-		last, err := j.Append(t.Context(), idOf(i), []Entry{tagged(i)})
+		e := tagged(i)
+		e.From = strings.Repeat("f", i*37%100) // what was left of one must not show behind another
+		last, err := j.Append(t.Context(), idOf(i), []Entry{e})
 		switch {
 		case err == nil:
 			acked[tagged(i).Value] = last
@@ -442,6 +445,45 @@ func holds(t *testing.T, when string, got []Entry, acked map[string]int64, alsoA
 	for value, last := range acked {
 		if there[value] != last {
 			t.Errorf("%s: %q has the number %d, acknowledged was %d", when, value, there[value], last)
+		}
+	}
+}
+
+// What a failed sync left in a file is unknown: it is not written to again.
+func TestJournalSyncFails(t *testing.T) {
+	t.Parallel()
+	d := newFakeDisk()
+	j := openFake(t, d)
+	mustAppend(t, j, 0, tagged(0))
+	d.mu.Lock()
+	d.fail = func(_ int, what, _ string) error {
+		if what == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	d.mu.Unlock()
+	long := tagged(1)
+	long.From = strings.Repeat("f", 200)
+	if _, err := j.Append(t.Context(), idOf(1), []Entry{long}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Append: %v, want %v", err, syscall.EIO)
+	}
+	if s := j.Stats(); !errors.Is(s.Failing, syscall.EIO) || s.Failures != 1 {
+		t.Errorf("stats %+v, want the failure", s)
+	}
+	d.mu.Lock()
+	d.fail = nil
+	d.mu.Unlock()
+	mustAppend(t, j, 2, tagged(2))
+	want := []Entry{tagged(0), tagged(2)}
+	if diff := cmp.Diff(want, asked(contents(t, j))); diff != "" {
+		t.Errorf("contents (-want +got):\n%s", diff)
+	}
+	for seed := range uint64(20) {
+		for when, after := range map[string]*fakeDisk{"killed": d.killed(), "without power": d.unpowered(rand.New(rand.NewPCG(seed, 0)))} {
+			if diff := cmp.Diff(want, asked(contents(t, openFake(t, after)))); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
 		}
 	}
 }

@@ -51,8 +51,8 @@ type Ledger struct {
 	seed               sip
 	maxLogged, maxMine int
 
-	mu     sync.Mutex // those who write: the tables, moved, counts
-	moved  chan struct{}
+	mu     sync.Mutex    // those who write: the tables, moved, counts
+	moved  chan struct{} // closed with the next entry; nil = nobody waits
 	counts counts
 }
 
@@ -60,7 +60,7 @@ type counts struct{ applied, invalidated, folded, forgotten uint64 }
 
 // New makes an empty ledger.
 func New(o Options) *Ledger {
-	l := &Ledger{seed: newSip(o.Key), moved: make(chan struct{})}
+	l := &Ledger{seed: newSip(o.Key)}
 	l.maxLogged = orDefault(o.MaxEntries, defaultMaxEntries)
 	for slots := slotsFor(l.maxLogged); int64(slots)*slotBytes > orDefault(o.MaxBytes, defaultMaxBytes) && slots > minSlots; {
 		slots /= 2
@@ -156,8 +156,10 @@ func (l *Ledger) Apply(e Entry) (applied bool) {
 func (l *Ledger) move(seq int64) {
 	l.seq.Store(seq)
 	l.version.Add(1)
-	close(l.moved)
-	l.moved = make(chan struct{})
+	if l.moved != nil {
+		close(l.moved)
+		l.moved = nil
+	}
 }
 
 // write strikes a mark in one of the tables, which it replaces where it is full. The
@@ -225,10 +227,11 @@ func (l *Ledger) Seq() int64 { return l.seq.Load() }
 // Wait returns when all up to the number is applied, or with the error of ctx.
 func (l *Ledger) Wait(ctx context.Context, seq int64) error {
 	for {
-		l.mu.Lock()
-		moved := l.moved
-		l.mu.Unlock()
 		if l.seq.Load() >= seq {
+			return nil
+		}
+		moved := l.next()
+		if l.seq.Load() >= seq { // it came before next
 			return nil
 		}
 		select {
@@ -237,6 +240,16 @@ func (l *Ledger) Wait(ctx context.Context, seq int64) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// next is closed when something is applied.
+func (l *Ledger) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.moved == nil {
+		l.moved = make(chan struct{})
+	}
+	return l.moved
 }
 
 // Follow applies what is in the log and what comes, until ctx ends or the log fails.

@@ -325,7 +325,7 @@ func (m *model) start() {
 	if damage != nil {
 		m.unchecked = true
 	}
-	m.ledger = New(Options{Key: [16]byte{4}, MaxEntries: []int{0, 40}[m.w.IntN(2)]})
+	m.ledger = New(Options{Key: [16]byte{4}, MaxEntries: []int{0, 8}[m.w.IntN(2)]})
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	journal, ledger, ctx := m.journal, m.ledger, m.ctx
 	m.wg.Go(func() { _ = ledger.Follow(ctx, journal) })

@@ -1,6 +1,9 @@
 package purge
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // sip is SipHash-2-4 (Aumasson and Bernstein, 2012) over what has been written so
 // far. A copy goes on from there: texts with a common beginning hash it once.
@@ -18,67 +21,62 @@ func newSip(key [16]byte) sip {
 	}
 }
 
-func (s *sip) round() {
-	s.v0 += s.v1
-	s.v1 = s.v1<<13 | s.v1>>51
-	s.v1 ^= s.v0
-	s.v0 = s.v0<<32 | s.v0>>32
-	s.v2 += s.v3
-	s.v3 = s.v3<<16 | s.v3>>48
-	s.v3 ^= s.v2
-	s.v0 += s.v3
-	s.v3 = s.v3<<21 | s.v3>>43
-	s.v3 ^= s.v0
-	s.v2 += s.v1
-	s.v1 = s.v1<<17 | s.v1>>47
-	s.v1 ^= s.v2
-	s.v2 = s.v2<<32 | s.v2>>32
+func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0 += v1
+	v1 = bits.RotateLeft64(v1, 13) ^ v0
+	v0 = bits.RotateLeft64(v0, 32)
+	v2 += v3
+	v3 = bits.RotateLeft64(v3, 16) ^ v2
+	v0 += v3
+	v3 = bits.RotateLeft64(v3, 21) ^ v0
+	v2 += v1
+	v1 = bits.RotateLeft64(v1, 17) ^ v2
+	return v0, v1, bits.RotateLeft64(v2, 32), v3
 }
 
 func (s *sip) word(m uint64) {
-	s.v3 ^= m
-	s.round()
-	s.round()
-	s.v0 ^= m
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^m)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	s.v0, s.v1, s.v2, s.v3 = v0^m, v1, v2, v3
 }
 
-func (s *sip) octet(c byte) {
-	s.tail |= uint64(c) << (8 * (s.n & 7))
-	if s.n++; s.n&7 == 0 {
+// bytes writes the n lowest bytes of w, at most 8, the lowest first; those above are 0.
+func (s *sip) bytes(w, n uint64) {
+	filled := s.n & 7
+	s.tail |= w << (8 * filled)
+	s.n += n
+	if filled+n >= 8 {
 		s.word(s.tail)
-		s.tail = 0
+		s.tail = w >> (64 - 8*filled) // which is 0 where nothing was filled
 	}
 }
+
+func (s *sip) octet(c byte) { s.bytes(uint64(c), 1) }
 
 func (s *sip) text(p string) {
-	for len(p) > 0 && s.n&7 != 0 {
-		s.octet(p[0])
-		p = p[1:]
-	}
 	for ; len(p) >= 8; p = p[8:] {
-		s.word(uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
-			uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56)
-		s.n += 8
+		s.bytes(uint64(p[0])|uint64(p[1])<<8|uint64(p[2])<<16|uint64(p[3])<<24|
+			uint64(p[4])<<32|uint64(p[5])<<40|uint64(p[6])<<48|uint64(p[7])<<56, 8)
 	}
+	rest := uint64(0)
 	for i := range len(p) {
-		s.octet(p[i])
+		rest |= uint64(p[i]) << (8 * i)
 	}
+	s.bytes(rest, uint64(len(p)))
 }
 
 // sized is text after its length: what follows cannot be taken for a part of it.
 func (s *sip) sized(p string) {
-	for shift := 0; shift < 32; shift += 8 {
-		s.octet(byte(len(p) >> shift))
-	}
+	s.bytes(uint64(uint32(len(p))), 4)
 	s.text(p)
 }
 
 // sum is the hash of what was written.
 func (s sip) sum() uint64 {
 	s.word(s.tail | s.n<<56)
-	s.v2 ^= 0xff
+	v0, v1, v2, v3 := s.v0, s.v1, s.v2^0xff, s.v3
 	for range 4 {
-		s.round()
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 	}
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3
+	return v0 ^ v1 ^ v2 ^ v3
 }
