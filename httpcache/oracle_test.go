@@ -67,6 +67,13 @@ func saidPlainly(all []saying, name string) bool {
 	return slices.ContainsFunc(all, func(s saying) bool { return s.name == name && !s.argued })
 }
 
+// saidInNumbers reports a directive that has a number each time it stands there.
+func saidInNumbers(all []saying, name string) bool {
+	return said(all, name) && !slices.ContainsFunc(all, func(s saying) bool {
+		return s.name == name && !numeral.MatchString(strings.NewReplacer(`"`, "", `\`, "").Replace(s.argument))
+	})
+}
+
 var numeral = regexp.MustCompile(`^[0-9]+$`)
 
 // seconds is the first directive of that name: RFC 9111 §4.2.1 lets the first of
@@ -274,7 +281,7 @@ func (c *trial) mayStore(directives []saying, explicit bool) bool {
 		return false
 	case saidPlainly(directives, "private"):
 		return false
-	case c.first.Header["Authorization"] != nil && !said(directives, "public") && !said(directives, "must-revalidate") && !said(directives, "s-maxage"):
+	case c.first.Header["Authorization"] != nil && !said(directives, "public") && !said(directives, "must-revalidate") && !saidInNumbers(directives, "s-maxage"):
 		return false
 	case c.rules.HonourRequest && said(hear(c.first.Header["Cache-Control"]), "no-store"):
 		return false
