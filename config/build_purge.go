@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A token's secret is shorter than nobody can guess, and no longer than what is looked at of one that is sent.
+// How long a token's secret is: beyond guessing, and within what is looked at of one that is sent.
 const (
 	minTokenBytes = 16
 	maxTokenBytes = 4 << 10
@@ -165,7 +165,7 @@ func (l *loader) checkNames() {
 		host, _ := c.name.scalar.(string)
 		if site, taken := l.hosts[host]; taken {
 			c.fault(fmt.Sprintf("the host %s is a site's: %s:%d:%d", host, site.file, site.at.line, site.at.col),
-				"give the API a host of its own, as purge."+host)
+				"give the API a host of its own, or take this one from the site")
 		}
 	}
 	first := make(map[string]named)

@@ -86,6 +86,7 @@ func (k *key) exampleText() string {
 }
 
 func (c *checker) block(v *value, n *node) {
+	c.strike(v.key, n)
 	first := make(map[string]pos, len(n.entries))
 	for _, e := range n.entries {
 		at, path := e.at, join(v.path, e.name)
@@ -353,6 +354,8 @@ func (k *key) guessWord(text, near string) string {
 		return didYouMean("off")
 	case isTrue && k.isBlock():
 		return "leave it out, or say how: " + k.exampleText()
+	case k.isBlock():
+		return "for example: " + k.exampleText()
 	}
 	return ""
 }

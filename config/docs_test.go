@@ -36,6 +36,9 @@ func TestDocsSnippets(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, "perigee.yaml"), node)
+		for _, name := range []string{"cms.token", "cms-2027.token", "deploy.token"} {
+			write(t, filepath.Join(dir, "sites", name), "the-content-of-"+name)
+		}
 		write(t, filepath.Join(dir, "sites", "www.yaml"), site)
 		if _, err := Load(filepath.Join(dir, "perigee.yaml"), fixtureEnv); err != nil {
 			t.Errorf("%s\n%s", err, match[1])
@@ -194,11 +197,65 @@ compress: {encodings: [br, gzip]}
 ` + "```" + `
 `
 
+const docsPurging = `
+## Purging, by examples
+
+A site without tokens is purged by the operator alone, on the operator's listener. The first three blocks are whole site files, the
+last one is a node file.
+
+A CMS that says which pages changed. Its token stands in a file, one line that ` + "`openssl rand -hex 32`" + ` makes:
+
+` + "```yaml" + `
+site: www.example.com
+origin: https://origin.example.com
+purge:
+  tokens: [{name: cms, scopes: [url, tag], secret_file: cms.token}]
+` + "```" + `
+
+Three holders with rights of their own: the CMS, from its own network only and out of a variable; a deployment that may empty the
+site, but seldom; an editors' tool that can only make what is stored stale, so that nothing is waited for. The CMS has been set up
+with another name for the site than its host:
+
+` + "```yaml" + `
+site: shop.example.com
+origin: https://origin.example.com
+purge:
+  ids: [shop]
+  tokens:
+    - {name: cms, scopes: [url, prefix, tag], secret: "${CMS_TOKEN}", networks: [192.0.2.0/24, "2001:db8::/48"]}
+    - {name: deploy, scopes: site, secret_file: deploy.token, rate: 10/h}
+    - {name: editors, scopes: [url, soft-only], secret: "${EDITORS_TOKEN}"}
+` + "```" + `
+
+Replacing a token without a gap: add the new one, reload, give it to its holder, and let the old one end by itself. They may bear
+one name:
+
+` + "```yaml" + `
+site: news.example.com
+origin: https://origin.example.com
+purge:
+  tokens:
+    - {name: cms, scopes: all, secret_file: cms-2027.token}
+    - {name: cms, scopes: all, secret_file: cms.token, expires: 2027-01-31}
+` + "```" + `
+
+Tokens are used with the method ` + "`PURGE`" + ` on the site itself, and on the public door of the API where there is one. It has a host of its
+own and speaks TLS only. ` + "`state`" + ` keeps the journal of purges:
+
+` + "```yaml" + `
+node: {state: /var/lib/perigee}
+listen: {http: ":80", https: ":443"}
+api: {hosts: [purge.example.net]}
+sites: [sites/*.yaml]
+` + "```" + `
+`
+
 // markdown is the whole of docs/configuration.md.
 func markdown() string {
 	var b strings.Builder
 	b.WriteString(docsHead)
 	b.WriteString(docsCaching)
+	b.WriteString(docsPurging)
 	b.WriteString("\n## The node file\n")
 	section(&b, "", nodeSchema(), false)
 	b.WriteString("\n## The site file\n")

@@ -58,20 +58,29 @@ func isReference(s string) bool {
 	return ok && closed && isVariable(name)
 }
 
-// literalSecret refuses a secret that stands in the file itself, where backups and repositories find it. It is struck out of
-// what is shown of the file.
+// literalSecret refuses a secret that stands in the file itself, where backups and repositories find it.
 func (c *checker) literalSecret(n *node, path string) {
-	if n.at.line >= 1 && n.at.line <= len(c.lines) {
-		line := []rune(c.lines[n.at.line-1])
-		from := min(n.at.col-1, len(line))
-		to := min(from+len([]rune(n.text)), len(line))
-		if n.quoted {
-			from, to = min(from+1, len(line)), min(to+1, len(line))
-		}
-		c.lines[n.at.line-1] = string(line[:from]) + strings.Repeat("*", to-from) + string(line[to:])
-	}
 	c.fault(n.at, path, "a secret does not stand in the file itself",
 		`name a variable that holds it, as in secret: "${CMS_TOKEN}", or a file: secret_file: cms.token`)
+}
+
+// strike takes such secrets out of what is shown of the file, before any problem of their block is.
+func (c *checker) strike(k *key, n *node) {
+	for _, e := range n.entries {
+		value, child := e.value, k.child(e.name)
+		if child == nil || child.kind != kindVariable || value.form != formScalar || isReference(value.text) {
+			continue
+		}
+		if at := value.at; at.line >= 1 && at.line <= len(c.lines) {
+			line := []rune(c.lines[at.line-1])
+			from := min(at.col-1, len(line))
+			if value.quoted {
+				from = min(from+1, len(line))
+			}
+			to := min(from+len([]rune(value.text)), len(line))
+			c.lines[at.line-1] = string(line[:from]) + strings.Repeat("*", to-from) + string(line[to:])
+		}
+	}
 }
 
 // parseHeldSecret reads what a variable holds. No message repeats it.

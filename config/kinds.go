@@ -166,7 +166,7 @@ var kindTable = [kinds]kindInfo{
 	kindInstant: { // time.Time, in UTC
 		article: "a date or an instant", form: "date or instant (RFC 3339): `2027-01-31` or `2027-01-31T18:00:00Z`",
 		pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[-+][0-9:]+))?$`, example: "2027-01-31",
-		parse:   parseInstant,
+		parse: parseInstant,
 	},
 	kindFiles: {
 		article: "a path or pattern", form: "path or pattern, relative to this file", example: "sites/*.yaml",

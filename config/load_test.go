@@ -146,9 +146,11 @@ func TestDiff(t *testing.T) {
 		{"live keys", func(n *Node) {
 			n.Listen.HTTP, n.Listen.HTTPS = []string{":8080"}, nil
 			n.Limits.Connections, n.Limits.Idle, n.Log.Format = 1, time.Second, LogCombined
-			n.Sites, n.Geo = []*Site{{}}, Geo{Databases: []string{"places.mmdb"}}
+			n.Sites, n.Geo = []*Site{{Purge: Purge{IDs: []string{"a"}, Tokens: []PurgeToken{{}}}}}, Geo{Databases: []string{"places.mmdb"}}
+			n.API = API{Hosts: []string{"purge.example.net"}, TLS: TLS{Mode: TLSFiles}}
 		}, nil},
 		{"admin", func(n *Node) { n.Listen.Admin = "" }, []string{"listen.admin"}},
+		{"state", func(n *Node) { n.State = "/var/lib/perigee" }, []string{"node.state"}},
 		{"all", func(n *Node) { n.Name, n.Listen.Admin, n.Store.RAM = "b", "", 1 }, []string{"listen.admin", "node.name", "store.ram"}},
 	}
 	for _, c := range cases {
@@ -165,10 +167,12 @@ func TestEnums(t *testing.T) {
 	got := []fmt.Stringer{
 		TLSAuto, TLSOff, TLSFiles, HostUpstream, HostSite, HostClient, HostName, DirectivesIgnore, DirectivesHonour,
 		SetCookiePass, SetCookieStrip, SetCookieStore, EncodingNone, EncodingBrotli, EncodingZstd, EncodingGzip, RedirectAuto, RedirectAlways, RedirectNever, LogJSON, LogCombined, LogFormat(99),
+		ScopeNone, ScopeURL, ScopePrefix, ScopeTag, ScopeHost, ScopeSite, ScopeAll,
 	}
 	want := []string{
 		"auto", "off", "files", "upstream", "site", "client", "name", "ignore", "honour",
 		"pass", "strip", "store", "none", "br", "zstd", "gzip", "auto", "true", "false", "json", "combined", "unknown",
+		"none", "url", "prefix", "tag", "host", "site", "all",
 	}
 	for i, s := range got {
 		if s.String() != want[i] {
@@ -315,6 +319,23 @@ func TestSitePatterns(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.sites, diff)
+		}
+	}
+}
+
+// TestSecretsAreNotShown: no problem repeats a secret, wherever it came from.
+func TestSecretsAreNotShown(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"purge-secrets", "purge-secret-literal", "purge-secret-twice"} {
+		_, err := Load(filepath.Join(fixtures, "broken", name, "node.yaml"), fixtureEnv)
+		data, jsonErr := json.Marshal(err)
+		if jsonErr != nil || len(problems(t, err)) == 0 {
+			t.Fatalf("%s: %v, %v", name, err, jsonErr)
+		}
+		for _, secret := range []string{"hunter2", "123456789012345", "letmein", "five", "from-the-environment", "from-a-file", "operators-own"} {
+			if strings.Contains(string(data), secret) {
+				t.Errorf("%s: %q is shown in %s", name, secret, data)
+			}
 		}
 	}
 }

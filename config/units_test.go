@@ -19,6 +19,20 @@ func TestParse(t *testing.T) {
 		want any
 		hint string
 	}{
+		{kind: kindInstant, text: "2027-01-31", want: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)},
+		{kind: kindInstant, text: "2027-01-31T18:00:00Z", want: time.Date(2027, 1, 31, 18, 0, 0, 0, time.UTC)},
+		{kind: kindInstant, text: "2027-01-31T18:00:00.5+02:00", want: time.Date(2027, 1, 31, 16, 0, 0, 5e8, time.UTC)},
+		{kind: kindInstant, text: "2027-01-31T18:00:00", hint: "did you mean 2027-01-31T18:00:00Z?"},
+		{kind: kindInstant, text: "2027-01-31 18:00:00+02:00", hint: "did you mean 2027-01-31T18:00:00+02:00?"},
+		{kind: kindInstant, text: "2027-01-31 18:00:00", hint: "did you mean 2027-01-31T18:00:00Z?"},
+		{kind: kindInstant, text: "2027-02-29", hint: "for example: 2027-01-31"},
+		{kind: kindInstant, text: "31.01.2027", hint: "for example: 2027-01-31"},
+		{kind: kindInstant, text: "90d", hint: "for example: 2027-01-31"},
+		{kind: kindInstant, text: "0001-01-01", hint: "look at the year"},
+		{kind: kindInstant, text: "", hint: "for example: 2027-01-31"},
+		{kind: kindVariable, text: "sixteen-bytes-00\r\n", want: "sixteen-bytes-00"},
+		{kind: kindVariable, text: "two words", hint: "openssl rand -hex 32"},
+		{kind: kindVariable, text: "\n", hint: "openssl rand -hex 32"},
 		{kind: kindDuration, text: "0", want: time.Duration(0)},
 		{kind: kindDuration, text: "0s", want: time.Duration(0)},
 		{kind: kindDuration, text: "250ms", want: 250 * time.Millisecond},
