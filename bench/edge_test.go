@@ -14,6 +14,7 @@ import (
 	"perigee/edge"
 	"perigee/httpcache"
 	"perigee/origin"
+	"perigee/purge"
 )
 
 // site is the one site of the benchmarks.
@@ -33,7 +34,7 @@ func newHandler(tb testing.TB, url string) *edge.Handler {
 		tb.Fatal(err)
 	}
 	store := cachestore.New(cachestore.Options{Budget: budget, Home: tier})
-	h := edge.New(edge.Options{Store: store, Log: slog.New(slog.DiscardHandler)})
+	h := edge.New(edge.Options{Store: store, Ledger: purge.New(purge.Options{}), Log: slog.New(slog.DiscardHandler)})
 	h.Swap(edge.NewSites([]*edge.Site{{Name: site, Rules: &httpcache.Rules{}, Origin: pool}}), edge.Limits{
 		Fields: 128, TargetBytes: 16 << 10,
 	})

@@ -18,12 +18,12 @@ type Beginning struct {
 	// the store's own bound, which holds beside it for the bytes that are there.
 	MaxBytes int64
 
-	// Born is a moment of the caller's reckoning: when the fetch began. The store
-	// keeps it with the object and makes nothing of it but the earlier of two.
-	Born int64
-	// Marks are further names by which the object can be invalidated. They must not
-	// be changed afterwards.
-	Marks []httpcache.Key
+	// Born is when the fetch began. The store keeps it with the object and makes
+	// nothing of it but the earlier of two.
+	Born Birth
+	// Marks are the names that a purge can strike the object by. They must not be
+	// changed afterwards.
+	Marks []Mark
 	// Check, if not nil, is asked once, by the goroutine that called Copy, when the
 	// last byte has come. False means that the bytes contradict what was said of
 	// them: those who read them get them, but they are not stored.

@@ -14,7 +14,7 @@ import (
 type before struct{ moment atomic.Int64 }
 
 func (g *before) Verdict(o *cachestore.Object) cachestore.Verdict {
-	if o.Born() < g.moment.Load() {
+	if o.Born().Local < g.moment.Load() {
 		return cachestore.Gone
 	}
 	return cachestore.Valid
@@ -28,7 +28,7 @@ func TestGuard(t *testing.T) {
 	guard := new(before)
 	r.store.Watch(guard)
 	begin := func(key int, born int64) *cachestore.Fill {
-		return r.store.Begin(cachestore.Beginning{Key: storetest.Key(key), Stored: storetest.Stored(t), Length: 10, Born: born})
+		return r.store.Begin(cachestore.Beginning{Key: storetest.Key(key), Stored: storetest.Stored(t), Length: 10, Born: cachestore.Birth{Local: born}})
 	}
 	bring := func(f *cachestore.Fill) {
 		t.Helper()
@@ -71,7 +71,7 @@ func TestGuardKeepsPartsApart(t *testing.T) {
 	part := func(born, first, last int64, base *cachestore.Object) {
 		t.Helper()
 		f := r.store.Begin(cachestore.Beginning{
-			Key: storetest.Key(1), Stored: meta, Base: base, Born: born,
+			Key: storetest.Key(1), Stored: meta, Base: base, Born: cachestore.Birth{Local: born},
 			Size: 100, Part: spans(first, last)[0],
 		})
 		if err := f.Copy(context.Background(), bytes.NewReader(whole[first:last+1])); err != nil {

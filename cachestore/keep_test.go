@@ -91,7 +91,7 @@ func TestBornMarksAndRepresentation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 16<<20)
 	defer r.close()
-	marks := []httpcache.Key{storetest.Key(7), storetest.Key(8)}
+	marks := []cachestore.Mark{cachestore.Mark(7), cachestore.Mark(8)}
 	begin := func(key int, with cachestore.Beginning) *cachestore.Object {
 		with.Key, with.Stored, with.Length = storetest.Key(key), storetest.Stored(t), 1
 		f := r.store.Begin(with)
@@ -101,22 +101,22 @@ func TestBornMarksAndRepresentation(t *testing.T) {
 		return f.Object()
 	}
 	plain := begin(1, cachestore.Beginning{})
-	old := begin(2, cachestore.Beginning{Born: 5, Marks: marks})
-	if old.Born() != 5 || !cmp.Equal(old.Marks(), marks) {
-		t.Errorf("born %d with marks %v, want 5 with %v", old.Born(), old.Marks(), marks)
+	old := begin(2, cachestore.Beginning{Born: cachestore.Birth{Local: 5}, Marks: marks})
+	if old.Born() != (cachestore.Birth{Local: 5}) || !cmp.Equal(old.Marks(), marks) {
+		t.Errorf("born %v with marks %v, want 5 with %v", old.Born(), old.Marks(), marks)
 	}
-	if got := old.CostBytes() - plain.CostBytes(); got != 2*int64(len(httpcache.Key{})) {
+	if got := old.CostBytes() - plain.CostBytes(); got != 2*8 {
 		t.Errorf("two marks cost %d bytes", got)
 	}
 	if old.Representation() == 0 || old.Representation() == plain.Representation() {
 		t.Errorf("two bodies have the names %d and %d", plain.Representation(), old.Representation())
 	}
-	fresh := r.store.FreshenAt(old, storetest.Stored(t), 9, nil)
-	if fresh.Born() != 9 || !cmp.Equal(fresh.Marks(), marks) || fresh.Representation() != old.Representation() {
-		t.Errorf("freshened: born %d, marks %v, representation %d after %d", fresh.Born(), fresh.Marks(), fresh.Representation(), old.Representation())
+	fresh := r.store.FreshenAt(old, storetest.Stored(t), cachestore.Birth{Local: 9}, nil)
+	if fresh.Born() != (cachestore.Birth{Local: 9}) || !cmp.Equal(fresh.Marks(), marks) || fresh.Representation() != old.Representation() {
+		t.Errorf("freshened: born %v, marks %v, representation %d after %d", fresh.Born(), fresh.Marks(), fresh.Representation(), old.Representation())
 	}
-	if again := r.store.Freshen(fresh, storetest.Stored(t)); again.Born() != 9 {
-		t.Errorf("freshened without a moment: born %d, want 9", again.Born())
+	if again := r.store.Freshen(fresh, storetest.Stored(t)); again.Born() != (cachestore.Birth{Local: 9}) {
+		t.Errorf("freshened without a moment: born %v, want 9", again.Born())
 	}
 	if newer := begin(2, cachestore.Beginning{}); newer.Representation() == old.Representation() {
 		t.Error("a new body has the old one's name")
@@ -137,23 +137,23 @@ func TestMetadataOfParts(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 16<<20)
 			defer r.close()
-			put := func(after time.Duration, born int64, first int64, marks ...httpcache.Key) {
+			put := func(after time.Duration, born int64, first int64, marks ...cachestore.Mark) {
 				f := r.store.Begin(cachestore.Beginning{
-					Key: storetest.Key(1), Stored: storetest.Tagged(t, `"a"`, after), Born: born, Marks: marks,
+					Key: storetest.Key(1), Stored: storetest.Tagged(t, `"a"`, after), Born: cachestore.Birth{Local: born}, Marks: marks,
 					Size: 300, Part: httpcache.ByteRange{First: first, Last: first + 99},
 				})
 				if err := f.Copy(context.Background(), bytes.NewReader(whole[first:first+100])); err != nil {
 					t.Fatal(err)
 				}
 			}
-			put(test.first, 4, 0, storetest.Key(7), storetest.Key(8))
-			put(test.second, 6, 200, storetest.Key(8), storetest.Key(9))
+			put(test.first, 4, 0, cachestore.Mark(7), cachestore.Mark(8))
+			put(test.second, 6, 200, cachestore.Mark(8), cachestore.Mark(9))
 			o := r.found()
 			want := storetest.Tagged(t, `"a"`, test.newest).ResponseTime()
-			if !o.Stored().ResponseTime().Equal(want) || o.Born() != 4 {
-				t.Errorf("metadata of %v, born %d; want %v, 4", o.Stored().ResponseTime(), o.Born(), want)
+			if !o.Stored().ResponseTime().Equal(want) || o.Born() != (cachestore.Birth{Local: 4}) {
+				t.Errorf("metadata of %v, born %v; want %v, 4", o.Stored().ResponseTime(), o.Born(), want)
 			}
-			if diff := cmp.Diff([]httpcache.Key{storetest.Key(7), storetest.Key(8), storetest.Key(9)}, o.Marks()); diff != "" {
+			if diff := cmp.Diff([]cachestore.Mark{cachestore.Mark(7), cachestore.Mark(8), cachestore.Mark(9)}, o.Marks()); diff != "" {
 				t.Errorf("marks (-want +got):\n%s", diff)
 			}
 		})
@@ -166,9 +166,9 @@ func TestMarksAreBounded(t *testing.T) {
 	defer r.close()
 	whole := storetest.Content(1, 300)
 	for i := range 2 {
-		var marks []httpcache.Key
-		for j := range 40 {
-			marks = append(marks, storetest.Key(100*i+j))
+		var marks []cachestore.Mark
+		for j := range int64(2500) {
+			marks = append(marks, cachestore.Mark(int64(10000*i)+j))
 		}
 		f := r.store.Begin(cachestore.Beginning{
 			Key: storetest.Key(1), Stored: storetest.Tagged(t, `"a"`, 0), Marks: marks,
@@ -178,7 +178,7 @@ func TestMarksAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if o := r.found(); !cmp.Equal(o.Extents(), spans(0, 99)) || len(o.Marks()) != 40 || r.store.Stats().Refused != 1 {
+	if o := r.found(); !cmp.Equal(o.Extents(), spans(0, 99)) || len(o.Marks()) != 2500 || r.store.Stats().Refused != 1 {
 		t.Errorf("extents %v, %d marks, Stats %+v", o.Extents(), len(o.Marks()), r.store.Stats())
 	}
 }
@@ -194,7 +194,7 @@ func TestFreshenParts(t *testing.T) {
 	r.putPart(storetest.Tagged(t, `"a"`, 0), whole, 200, 249)
 	old := r.found()
 	f := r.beginPart(storetest.Tagged(t, `"a"`, time.Hour), whole, 100, 199, old)
-	fresh := r.store.FreshenAt(old, storetest.Tagged(t, `"a"`, 2*time.Hour), 3, nil)
+	fresh := r.store.FreshenAt(old, storetest.Tagged(t, `"a"`, 2*time.Hour), cachestore.Birth{Local: 3}, nil)
 	if got := r.get(1); len(got) != 2 || got[1] != fresh || !cmp.Equal(fresh.Extents(), spans(0, 99, 200, 249)) {
 		t.Fatalf("Get found %d objects; the freshened one has %v", len(got), fresh.Extents())
 	}
@@ -212,7 +212,7 @@ func TestFreshenParts(t *testing.T) {
 	}
 	// A fill cannot be freshened: the result serves one request.
 	f = r.beginPart(storetest.Tagged(t, `"a"`, 0), whole, 250, 299, o)
-	alone := r.store.FreshenAt(f.Object(), storetest.Tagged(t, `"a"`, 3*time.Hour), 4, nil)
+	alone := r.store.FreshenAt(f.Object(), storetest.Tagged(t, `"a"`, 3*time.Hour), cachestore.Birth{Local: 4}, nil)
 	if got := r.get(1); len(got) != 2 || got[0] != f.Object() || got[1] != o {
 		t.Errorf("freshening a fill changed what is found: %v", got)
 	}
@@ -238,7 +238,7 @@ func TestPartsHalfGone(t *testing.T) {
 		t.Errorf("Open of what is half gone: %v, want ErrGone", err)
 	}
 	checkRead(t, o, whole, 0, 100)
-	r.store.FreshenAt(o, meta, 1, nil)
+	r.store.FreshenAt(o, meta, cachestore.Birth{Local: 1}, nil)
 	if got := r.get(1); len(got) != 0 {
 		t.Errorf("freshening brought %d objects back", len(got))
 	}

@@ -1,6 +1,8 @@
 package cachestore
 
 import (
+	"sync/atomic"
+
 	"perigee/httpcache"
 )
 
@@ -12,7 +14,7 @@ const (
 	// extentBytes is what each extent of a row costs beyond its bytes.
 	extentBytes = 512
 	// markBytes is what each of an object's marks costs.
-	markBytes = int64(len(httpcache.Key{}))
+	markBytes = 8
 )
 
 // Label says where an object belongs, for those who look into the store.
@@ -37,8 +39,9 @@ type Object struct {
 	row  []extent // of a representation that did not come in one body, by offset
 	size int64    // of that representation
 
-	born           int64
-	marks          []httpcache.Key
+	born           Birth
+	marks          []Mark
+	checked        atomic.Uint64 // see Checked
 	representation uint64
 }
 
@@ -59,11 +62,14 @@ func (o *Object) Label() Label { return o.label }
 // Stored is o's metadata, as the law sees it.
 func (o *Object) Stored() *httpcache.Stored { return o.stored }
 
-// Born is when the fetch of o began, in the reckoning of who began it.
-func (o *Object) Born() int64 { return o.born }
+// Born is when the fetch of o, or the validation that freshened it, began.
+func (o *Object) Born() Birth { return o.born }
 
-// Marks are further names by which o can be invalidated. They must not be written to.
-func (o *Object) Marks() []httpcache.Key { return o.marks }
+// Marks are the names that a purge can strike o by. They must not be written to.
+func (o *Object) Marks() []Mark { return o.marks }
+
+// Checked is where a [Guard] remembers when it judged o last.
+func (o *Object) Checked() *atomic.Uint64 { return &o.checked }
 
 // Representation names the bytes of a whole body: no two bodies have the same name
 // while the process runs, and metadata that is freshened does not change it. It is

@@ -1,10 +1,6 @@
 package cachestore
 
-import (
-	"slices"
-
-	"perigee/httpcache"
-)
+import "slices"
 
 // A part (RFC 9111 §3.3) fills an extent of its own. While it arrives, the fill's
 // object shows it beside the extents of its base. Once it is whole, the extents that
@@ -16,7 +12,7 @@ const (
 	// meanwhile.
 	uniteTries = 4
 	// maxMarks is how many marks an object may gather from its parts.
-	maxMarks = 64
+	maxMarks = 4096
 )
 
 func (f *Fill) beginPart(with Beginning) {
@@ -172,7 +168,7 @@ func (f *Fill) united(there *Object, row []extent) *Object {
 		if there.stored.ResponseTime().After(part.stored.ResponseTime()) {
 			o.label, o.stored = there.label, there.stored
 		}
-		o.born = min(there.born, part.born)
+		o.born = there.born.earlier(part.born)
 		o.marks = f.marksBeside(there)
 	}
 	if covers(row, -1, 0, o.size) {
@@ -183,16 +179,24 @@ func (f *Fill) united(there *Object, row []extent) *Object {
 }
 
 // marksBeside are the marks of there and of the part, each once.
-func (f *Fill) marksBeside(there *Object) []httpcache.Key {
+func (f *Fill) marksBeside(there *Object) []Mark {
 	return joinMarks(there.marks, f.object.marks)
 }
 
 // joinMarks are all of both, each once.
-func joinMarks(marks, more []httpcache.Key) []httpcache.Key {
+func joinMarks(marks, more []Mark) []Mark {
+	if len(marks) == 0 {
+		return more
+	}
+	known := make(map[Mark]bool, len(marks))
+	for _, mark := range marks {
+		known[mark] = true
+	}
+	joined := slices.Clip(marks)
 	for _, mark := range more {
-		if !slices.Contains(marks, mark) {
-			marks = append(slices.Clip(marks), mark)
+		if !known[mark] {
+			joined = append(joined, mark)
 		}
 	}
-	return marks
+	return joined
 }

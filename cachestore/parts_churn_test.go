@@ -59,7 +59,7 @@ func churn(t *testing.T, r *rig, src *rand.Rand, key int, bodies [][]byte) {
 		r.store.Remove(storetest.Key(key))
 	case 1:
 		if len(got) > 0 {
-			r.store.FreshenAt(got[len(got)-1], storetest.Tagged(t, `"a"`, 0), 1, nil)
+			r.store.FreshenAt(got[len(got)-1], storetest.Tagged(t, `"a"`, 0), cachestore.Birth{Local: 1}, nil)
 		}
 	}
 	with := cachestore.Beginning{

@@ -90,13 +90,13 @@ func TestPartIsFittedAgain(t *testing.T) {
 			r.putPart(storetest.Tagged(r.t, `"a"`, 0), whole, 200, 249)
 		}, 1, spans(0, 249), 0},
 		{"what is stored was freshened", true, func(r *rig, _ int) {
-			r.store.FreshenAt(r.found(), storetest.Tagged(r.t, `"a"`, time.Hour), 0, nil)
+			r.store.FreshenAt(r.found(), storetest.Tagged(r.t, `"a"`, time.Hour), cachestore.Birth{Local: 0}, nil)
 		}, 1, spans(0, 199), 0},
 		{"what is stored left", true, func(r *rig, _ int) {
 			r.tier.Remove(storetest.Key(1))
 		}, 1, spans(100, 199), 0},
 		{"it changes each time", true, func(r *rig, n int) {
-			r.store.FreshenAt(r.found(), storetest.Tagged(r.t, `"a"`, time.Duration(n)*time.Second), 0, nil)
+			r.store.FreshenAt(r.found(), storetest.Tagged(r.t, `"a"`, time.Duration(n)*time.Second), cachestore.Birth{Local: 0}, nil)
 		}, 100, spans(0, 99), 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {

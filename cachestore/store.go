@@ -77,12 +77,16 @@ func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
 // returns the object that now stands for both. Where that cannot be kept (no room,
 // the body is still arriving or has been let go, or old has left the store or been
 // replaced meanwhile) the result serves this request only, and the store is left as
-// it was. born is when the validation began; marks are added to those of old.
-func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born int64, marks []httpcache.Key) *Object {
+// it was. born is when the validation began. marks are those of meta; they are added to
+// those of old, as long as these are not too many.
+func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born Birth, marks []Mark) *Object {
+	if joined := joinMarks(old.marks, marks); len(joined) <= maxMarks {
+		marks = joined
+	}
 	o := &Object{
 		key: old.key, label: old.label, stored: meta, budget: s.budget,
 		body: old.body, row: old.row, size: old.size,
-		born: born, marks: joinMarks(old.marks, marks), representation: old.representation,
+		born: born, marks: marks, representation: old.representation,
 	}
 	o.weigh(len(o.row))
 	if old.Filling() || !o.retain() {

@@ -25,3 +25,8 @@ type Birth struct {
 	// stored by another process has 0.
 	Local int64
 }
+
+// earlier is a birth after which all counts that came after one of the two.
+func (b Birth) earlier(other Birth) Birth {
+	return Birth{Seq: min(b.Seq, other.Seq), Local: min(b.Local, other.Local)}
+}

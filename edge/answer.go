@@ -94,6 +94,7 @@ func (x *exchange) answerRange(o *cachestore.Object, re reply) {
 		one := ranges[0]
 		x.head(o.Stored().Header(), re)
 		h := x.w.Header()
+		httpcache.DropContentDigest(h)
 		h["Accept-Ranges"] = acceptBytes
 		h.Set("Content-Range", httpcache.ContentRange(one, size))
 		n := one.Length()

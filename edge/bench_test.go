@@ -13,6 +13,7 @@ import (
 	"perigee/cachestore/ram"
 	"perigee/httpcache"
 	"perigee/origin"
+	"perigee/purge"
 )
 
 // nullWriter is a ResponseWriter that costs nothing.
@@ -30,7 +31,7 @@ func benchHandler(b *testing.B) *Handler {
 		b.Fatal(err)
 	}
 	store := cachestore.New(cachestore.Options{Budget: budget, Home: tier})
-	h := New(Options{Store: store, Log: slog.New(slog.DiscardHandler)})
+	h := New(Options{Store: store, Ledger: purge.New(purge.Options{}), Log: slog.New(slog.DiscardHandler)})
 	body := strings.Repeat("x", 1024)
 	h.Swap(NewSites([]*Site{{
 		Name: "www.test", Rules: &httpcache.Rules{},

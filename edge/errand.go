@@ -38,8 +38,8 @@ type errand struct {
 	tell  func(int, http.Header) // passes interim responses on, nil for nobody
 	hints []string               // Link of the Early Hints that came
 
-	conditional, ranged bool  // the client's own conditions, or its range, were sent
-	asked               int64 // the moment of invalidations when the upstream was asked
+	conditional, ranged bool             // the client's own conditions, or its range, were sent
+	asked               cachestore.Birth // when the upstream was asked
 }
 
 // landing is how an errand ended: an object that others may share, or a response
@@ -77,7 +77,7 @@ func errandFor(x *exchange, held *cachestore.Object, d httpcache.Decision) *erra
 		h: x.h, site: x.site, policy: x.policy, open: x.open, naming: x.naming, client: x.r, req: httpcache.NewRequest(x.r),
 		clientHost: x.host, proto: x.r.Proto, forwarded: x.forwardedFor(), forward: d.Reason.Forward(),
 		held: held, validate: held != nil && d.Action != httpcache.Fetch, onError: d.StaleIfError,
-		early: d.Action == httpcache.Serve, asked: x.h.invalidations.now(),
+		early: d.Action == httpcache.Serve, asked: x.h.ledger.Now(),
 	}
 	e.req.Hide(x.policy.key.dropped)
 	if d.Action == httpcache.Fetch {
@@ -158,7 +158,7 @@ const (
 // follows then ends with the body, and at the latest with the handler.
 func (e *errand) ask(ctx context.Context, whom audience) *landing {
 	life, headCame, end := e.h.detached(ctx)
-	e.asked = e.h.invalidations.now()
+	e.asked = e.h.ledger.Now()
 	request := e.request(whom)
 	e.ranged = whom == forOne && len(request.Header[httpcache.RangeField]) > 0
 	e.conditional = whom == forOne && !e.validate && conditional(request.Header)
@@ -221,7 +221,7 @@ func (e *errand) failed(err error) *landing {
 // is in this trouble.
 func (e *errand) standsIn(kind httpcache.Trouble) bool {
 	if e.held == nil || !e.onError || !e.policy.rules.StaleOnTrouble(kind) ||
-		e.overtaken() || e.h.invalidations.Verdict(e.held) == cachestore.Gone {
+		e.overtaken() || e.h.verdict(e.held) == cachestore.Gone {
 		return false
 	}
 	_, lacking := lackingIn(e.req, e.held)

@@ -161,7 +161,7 @@ func (x *exchange) aim() *failure {
 	x.name(httpcache.Target{Scheme: x.record.Scheme, Host: x.site.keyHost(x.host), Path: path, Query: query})
 	x.record.Path, x.record.Query, x.record.Key = path, x.target.Query, x.key
 	x.req.Reset(x.r)
-	x.req.Hide(x.policy.key.dropped)
+	x.req.Hide(x.policy.key.hides)
 	return nil
 }
 

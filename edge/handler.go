@@ -33,6 +33,7 @@ const (
 type Options struct {
 	Name     string // of this cache in Cache-Status; "" = perigee
 	Store    *cachestore.Store
+	Ledger   Ledger   // what was purged; the handler becomes the store's guard by it
 	Recorder Recorder // nil = nobody is told
 	Log      *slog.Logger
 	Limits   Limits
@@ -61,27 +62,27 @@ type Handler struct {
 	inFlight atomic.Int64
 	panics   atomic.Int64
 
-	flights       origin.Flights[flightKey, *landing]
-	unshareable   memory[unshared]
-	resting       memory[time.Time] // until when nothing is refreshed
-	vary          memory[[]string]  // the selecting fields last seen
-	searches      memory[learned]   // No-Vary-Search of paths
-	searched      atomic.Bool       // there are some
-	generations   atomic.Int64      // of the rules in searches
-	invalidations *invalidations
-	complaints    complaints
-	coders        coders
-	refreshes     chan struct{}   // a place for each background refresh
-	background    sync.WaitGroup  // fills and refreshes
-	life          context.Context // ends when Close gives up waiting for them
-	endLife       context.CancelFunc
+	flights     origin.Flights[flightKey, *landing]
+	unshareable memory[unshared]
+	resting     memory[time.Time] // until when nothing is refreshed
+	vary        memory[[]string]  // the selecting fields last seen
+	searches    memory[learned]   // No-Vary-Search of paths
+	searched    atomic.Bool       // there are some
+	generations atomic.Int64      // of the rules in searches
+	ledger      Ledger
+	complaints  complaints
+	coders      coders
+	refreshes   chan struct{}   // a place for each background refresh
+	background  sync.WaitGroup  // fills and refreshes
+	life        context.Context // ends when Close gives up waiting for them
+	endLife     context.CancelFunc
 }
 
 // New returns a handler that knows no site yet: see [Handler.Swap].
 func New(o Options) *Handler {
 	h := &Handler{
 		name: o.Name, store: o.Store, recorder: o.Recorder, log: o.Log,
-		refreshes: make(chan struct{}, maxRefreshes), invalidations: newInvalidations(),
+		refreshes: make(chan struct{}, maxRefreshes), ledger: o.Ledger,
 		node: strings.ToLower(rand.Text()[:12]),
 	}
 	h.flights.Discard = (*landing).dispose
@@ -90,7 +91,7 @@ func New(o Options) *Handler {
 		h.panics.Add(1)
 		h.log.Error("a fetch ended in a panic; please report it", "panic", fault.Value, "stack", string(fault.Stack))
 	}
-	h.store.Watch(h.invalidations)
+	h.store.Watch(h)
 	if h.name == "" {
 		h.name = "perigee"
 	}
@@ -112,7 +113,7 @@ func (h *Handler) Swap(sites *Sites, limits Limits) {
 	h.limits.Store(&limits)
 	for _, site := range before.All() {
 		if now := sites.named(site.Name); now == nil || now.permissions() != site.permissions() {
-			h.invalidations.strike(permissionMark(site))
+			h.ledger.Invalidate(h.permissionMark(site))
 		}
 	}
 }

@@ -17,8 +17,9 @@ type KeySpec struct {
 	Country bool     // of the client
 	Device  bool     // the client's class of device
 
-	faceted bool     // anything but the query is in the key
-	vary    []string // what varies returns
+	faceted bool                   // anything but the query is in the key
+	vary    []string               // what varies returns
+	hides   func(name string) bool // dropped, made once
 }
 
 // KeyChange is what a rule changes of a KeySpec: nil leaves as it is.
@@ -38,7 +39,7 @@ func (c *KeyChange) apply(k *KeySpec) {
 
 // settle works out what is asked on each request.
 func (k *KeySpec) settle() {
-	k.vary = k.varies()
+	k.vary, k.hides = k.varies(), k.dropped
 	k.faceted = len(k.Headers) > 0 || len(k.Cookies) > 0 || k.Country || k.Device
 }
 

@@ -12,6 +12,7 @@ import (
 	"perigee/cachestore/ram"
 	"perigee/httpcache"
 	"perigee/internal/testorigin"
+	"perigee/purge"
 )
 
 // An edge whose origin leads back to it: 508 after one round, and no storm (RFC 8586).
@@ -95,7 +96,7 @@ func (r *rig) second(host string) *Site {
 		r.t.Fatal(err)
 	}
 	store := cachestore.New(cachestore.Options{Budget: budget, Home: tier})
-	h := New(Options{Name: "second", Store: store, Log: slog.New(slog.DiscardHandler)})
+	h := New(Options{Name: "second", Store: store, Ledger: purge.New(purge.Options{}), Log: slog.New(slog.DiscardHandler)})
 	site := &Site{Name: CatchAll, Rules: &httpcache.Rules{}}
 	h.Swap(NewSites([]*Site{site}), Limits{})
 	server := &http.Server{Handler: h}

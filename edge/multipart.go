@@ -16,6 +16,7 @@ func (x *exchange) answerRanges(o *cachestore.Object, re reply, ranges []httpcac
 	parts := httpcache.NewMultipart(rand.Text(), kind, ranges, size)
 	x.head(stored.Header(), re)
 	h := x.w.Header()
+	httpcache.DropContentDigest(h)
 	h["Accept-Ranges"] = acceptBytes
 	h[httpcache.ContentTypeField] = []string{parts.ContentType()}
 	h[httpcache.ContentLengthField] = x.value(valueLength, itoa(parts.Length()))

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"perigee/cachestore"
 	"perigee/httpcache"
 )
 
@@ -18,10 +19,8 @@ type naming struct {
 	// No-Vary-Search rule that was learned for the path: then the query counts in its
 	// reduced form only.
 	plainKey, key httpcache.Key
-	// mark names the target alone, class all targets that the rule takes for equal, and
-	// whole the target with its whole query; they are what an invalidation strikes. Each
-	// is mark where there is no difference.
-	mark, class, whole httpcache.Key
+	// classText names all targets that the rule takes for equal, "" where there is none.
+	classText string
 }
 
 // learned is a No-Vary-Search rule as a path's responses gave it.
@@ -65,29 +64,21 @@ func (x *exchange) countryFor(p *policy) string {
 func (n *naming) set(h *Handler, target httpcache.Target, query *httpcache.QueryRule) {
 	n.target, n.query = target, target.Query
 	n.target.Query = query.Reduce(target.Query)
-	n.mark = n.target.Key()
-	if n.whole = n.mark; n.target.Query != target.Query {
-		n.whole = target.Key()
-	}
 	n.rename(h.searchRule(n.target))
 }
 
 // rename makes the keys anew, under a learned rule or none.
 func (n *naming) rename(rule *learned) {
-	n.plainKey, n.class = n.mark, n.mark
-	if len(n.facets) > 0 {
-		faceted := n.target
-		faceted.Facets = facetText(n.facets, "")
-		n.plainKey = faceted.Key()
-	}
+	plain := n.target
+	plain.Facets = facetText(n.facets, "")
+	n.plainKey, n.classText = plain.Key(), ""
 	if n.key = n.plainKey; rule == nil {
 		return
 	}
 	generation := "search " + strconv.FormatInt(rule.generation, 36)
 	reduced := n.target
-	reduced.Query, reduced.Facets = rule.rule.Reduce(n.target.Query), facetText(nil, generation)
-	n.class = reduced.Key()
-	reduced.Facets = facetText(n.facets, generation)
+	reduced.Query, reduced.Facets = rule.rule.Reduce(n.target.Query), facetText(n.facets, generation)
+	n.classText = generation + " " + reduced.Host + reduced.Path + "?" + reduced.Query
 	n.key = reduced.Key()
 }
 
@@ -129,7 +120,7 @@ func (e *errand) learn(response *httpcache.Stored) {
 		known.seen = response.ResponseTime()
 		e.h.searches.set(at, known)
 	case found && response.ResponseTime().Sub(known.seen) < ruleRest,
-		e.h.invalidations.since(e.asked, []httpcache.Key{at}):
+		e.h.struckSince(e.asked, e.h.pathMark(e.site, e.target)):
 		// Another rule is in force; or something of the path was made invalid while this
 		// response was on its way, and by which rule it would be meant nobody knew.
 		e.rename(nil)
@@ -142,43 +133,51 @@ func (e *errand) learn(response *httpcache.Stored) {
 	e.rename(&known)
 }
 
-// marks are the names under which what the errand brings can be invalidated.
-func (e *errand) marks(stored *httpcache.Stored, rules *httpcache.Rules) []httpcache.Key {
-	marks := append(make([]httpcache.Key, 0, 4+len(stored.Groups())), e.mark)
-	for _, each := range [...]httpcache.Key{e.class, e.whole} {
-		if each != e.mark {
-			marks = append(marks, each)
-		}
-	}
-	for _, group := range stored.Groups() {
-		marks = append(marks, httpcache.GroupKey(e.target.Scheme, e.target.Host, group))
+// marks are the names by which what the errand brings can be purged.
+func (e *errand) marks(stored *httpcache.Stored, rules *httpcache.Rules) []cachestore.Mark {
+	h := stored.Header()
+	marks := e.h.ledger.Marks(cachestore.Subject{
+		Site: e.site.Name, Scheme: e.target.Scheme, Host: e.target.Host, Path: e.target.Path, Query: e.target.Query,
+		Class: e.classText, Tags: stored.Tags(), Groups: stored.Groups(), Status: stored.Status(), MediaType: h.Get(httpcache.ContentTypeField),
+	})
+	if e.query != e.target.Query {
+		whole := e.target
+		whole.Query = e.query
+		marks = append(marks, e.h.urlMark(e.site, whole))
 	}
 	if rules.OverridePrivate || rules.OverrideNoStore || rules.SetCookie == httpcache.SetCookieStore {
-		marks = append(marks, permissionMark(e.site))
+		marks = append(marks, e.h.permissionMark(e.site))
 	}
 	return marks
 }
 
-// permissionMark names what a site's rules let be stored that the origin did not
-// allow.
-func permissionMark(site *Site) httpcache.Key {
-	return httpcache.GroupKey("", site.Name, "permitted")
+// targetMarks are those of them that an unsafe request strikes (RFC 9111 §4.4).
+func (n *naming) targetMarks(h *Handler, site *Site) []cachestore.Mark {
+	marks := append(make([]cachestore.Mark, 0, 4), h.urlMark(site, n.target))
+	if n.query != n.target.Query {
+		whole := n.target
+		whole.Query = n.query
+		marks = append(marks, h.urlMark(site, whole))
+	}
+	if n.classText != "" {
+		marks = append(marks, h.ledger.ClassMark(site.Name, n.classText))
+	}
+	return marks
 }
 
 // forget makes what is stored for a target invalid, in clear and over TLS, whatever
 // else its keys hold and in whatever form they hold its query. What is being fetched
-// at this moment will not be stored either. It returns how many names it struck.
+// at this moment will not be stored either. It returns how many marks it struck.
 func (x *exchange) forget(site *Site, target httpcache.Target) (struck int64) {
-	for _, target.Scheme = range []string{"http", "https"} {
-		for _, query := range site.policies.queries {
-			var n naming
-			n.set(x.h, target, query)
-			x.h.invalidations.strike(n.mark, n.class, n.whole)
-			x.h.store.Remove(n.mark)
-			struck += 3
+	for _, query := range site.policies.queries {
+		var n naming
+		n.set(x.h, target, query)
+		marks := append(n.targetMarks(x.h, site), x.h.pathMark(site, target))
+		x.h.ledger.Invalidate(marks...)
+		struck += int64(len(marks))
+		for _, n.target.Scheme = range []string{"http", "https"} {
+			x.h.store.Remove(n.target.Key())
 		}
-		x.h.invalidations.strike(pathKey(target))
-		struck++
 	}
 	return struck
 }

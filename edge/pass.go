@@ -47,7 +47,7 @@ func (x *exchange) pass() {
 		request.Header.Set("Upgrade", protocol)
 	}
 	x.listen(e)
-	e.asked = x.h.invalidations.now()
+	e.asked = x.h.ledger.Now()
 	life, headCame, end := x.h.detached(x.ctx)
 	response, err := x.site.Origin.Fetch(life, request)
 	headCame()
@@ -58,9 +58,10 @@ func (x *exchange) pass() {
 		return
 	}
 	x.record.Upstream, x.record.UpstreamTime = response.Upstream, response.ResponseTime.Sub(response.RequestTime)
-	overtaken, before := e.overtaken(), x.h.invalidations.now()
+	overtaken, before := e.overtaken(), x.h.ledger.Now()
 	own := x.invalidate(response)
-	overtaken = overtaken || x.h.invalidations.now() != before+own // somebody else came in between
+	before.Local += own
+	overtaken = overtaken || x.h.ledger.Now() != before // somebody else came in between
 	if response.Status == http.StatusSwitchingProtocols {
 		defer end()
 		x.switchProtocols(response)
@@ -144,7 +145,7 @@ func (x *exchange) keepPosted(e *errand, response *origin.Response, life context
 	if refusal != httpcache.Storable || meta.Status == http.StatusPartialContent {
 		return false
 	}
-	e.asked = x.h.invalidations.now() // after that of its own
+	e.asked = x.h.ledger.Now() // after that of its own
 	land := e.landing()
 	land.upstream, land.status = response.Upstream, response.Status
 	land.took = response.ResponseTime.Sub(response.RequestTime)
@@ -251,7 +252,7 @@ func (x *exchange) invalidate(response *origin.Response) (struck int64) {
 	for _, group := range httpcache.GroupInvalidations(&x.req, meta) {
 		// Both schemes, as with URLs: sites hold the same pages in clear and over TLS.
 		for _, scheme := range [...]string{"http", "https"} {
-			x.h.invalidations.strike(httpcache.GroupKey(scheme, x.target.Host, group))
+			x.h.ledger.Invalidate(x.h.ledger.GroupMark(x.site.Name, scheme, x.target.Host, group))
 			struck++
 		}
 	}

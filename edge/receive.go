@@ -95,7 +95,7 @@ func (e *errand) judge(land *landing, response *origin.Response, meta httpcache.
 		return e.answers(response)
 	}
 	b := e.beginning(rules, stored, response, meta)
-	if e.h.invalidations.since(e.asked, b.Marks) {
+	if e.h.struckSince(e.asked, b.Marks...) {
 		// One of its groups was made invalid meanwhile: who asks by now must not get it.
 		land.private, land.reason = response, invalidatedReason
 		return e.answers(response)
@@ -176,7 +176,10 @@ func speaksOfAll(status int) bool {
 // overtaken tells whether the target was invalidated after the upstream was asked:
 // then its answer may be of before.
 func (e *errand) overtaken() bool {
-	return e.h.invalidations.since(e.asked, []httpcache.Key{e.mark, e.class, e.whole})
+	if e.held != nil && e.h.struckSince(e.asked, e.held.Marks()...) {
+		return true
+	}
+	return e.h.struckSince(e.asked, e.targetMarks(e.h, e.site)...)
 }
 
 // confirm freshens what is held by a 304, if that speaks of it.

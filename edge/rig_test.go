@@ -24,6 +24,7 @@ import (
 	"perigee/internal/memnet"
 	"perigee/internal/testorigin"
 	"perigee/origin"
+	"perigee/purge"
 )
 
 // rig is an edge between a scripted origin and clients, all in one bubble: its
@@ -101,7 +102,7 @@ func newRig(t *testing.T, rules httpcache.Rules) *rig {
 	stopOrigin := r.origin.Serve(r.net.Listen("origin.test:80"))
 	t.Cleanup(func() { pool.Close(); stopOrigin() })
 
-	r.handler = New(Options{Store: r.store, Recorder: r, Log: slog.New(slog.DiscardHandler)})
+	r.handler = New(Options{Store: r.store, Ledger: purge.New(purge.Options{}), Recorder: r, Log: slog.New(slog.DiscardHandler)})
 	r.site = &Site{Name: "www.test", Aliases: []string{"test"}, Rules: &rules, Origin: pool}
 	r.handler.Swap(NewSites([]*Site{r.site}), Limits{MinRate: rigRate})
 	server := &http.Server{Handler: r.handler, DisableGeneralOptionsHandler: true}

@@ -12,6 +12,7 @@ import (
 	"perigee/cachestore/ram"
 	"perigee/httpcache"
 	"perigee/internal/testorigin"
+	"perigee/purge"
 )
 
 // slowTier takes its time for the first removal.
@@ -41,7 +42,7 @@ func TestStormPostStoredThoughOvertaken(t *testing.T) {
 	slow := &slowTier{Tier: tier, wait: make(chan struct{}), in: make(chan struct{})}
 	r.store = cachestore.New(cachestore.Options{Budget: budget, Home: slow})
 	log := r.handler.log
-	r.handler = New(Options{Store: r.store, Recorder: r, Log: log})
+	r.handler = New(Options{Store: r.store, Ledger: purge.New(purge.Options{}), Recorder: r, Log: log})
 	r.handler.Swap(NewSites([]*Site{r.site}), Limits{})
 	var deleted atomic.Bool
 	r.origin.Script("/x", testorigin.Answer{Handler: func(w http.ResponseWriter, q *http.Request) {

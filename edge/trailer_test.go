@@ -14,6 +14,7 @@ import (
 	"perigee/cachestore/ram"
 	"perigee/httpcache"
 	"perigee/origin"
+	"perigee/purge"
 )
 
 // gRPC's status comes in a trailer, over HTTP/2 on both sides. What is not gRPC
@@ -72,7 +73,7 @@ func newFront(t *testing.T, pool *origin.Pool) *httptest.Server {
 		t.Fatal(err)
 	}
 	store := cachestore.New(cachestore.Options{Budget: budget, Home: tier})
-	h := New(Options{Store: store, Log: slog.New(slog.DiscardHandler)})
+	h := New(Options{Store: store, Ledger: purge.New(purge.Options{}), Log: slog.New(slog.DiscardHandler)})
 	h.Swap(NewSites([]*Site{{Name: CatchAll, Rules: &httpcache.Rules{}, Origin: pool}}), Limits{MinRate: 1 << 10})
 	front := httptest.NewUnstartedServer(h)
 	front.EnableHTTP2 = true

@@ -34,11 +34,18 @@ func newTiming(resp Response) timing {
 	if !resp.RequestTime.IsZero() {
 		t.delay = min(max(0, resp.ResponseTime.Sub(resp.RequestTime)), maxDuration)
 	}
-	t.initialAge = min(max(apparentAge(received, t.date), t.ageValue+t.delay), maxDuration)
+	t.initialAge = min(max(apparentAge(received, t.date, t.delay), t.ageValue+t.delay), maxDuration)
 	return t
 }
 
-func apparentAge(received, date time.Time) time.Duration {
+// apparentAge is how old Date makes a response seem that arrived at received, delay
+// after it was asked for. What is dated in the second in which it was asked for, or
+// later, was made for the request: of its age the delay tells all, and a second that
+// ended in between must not make what lives for a second stale on arrival.
+func apparentAge(received, date time.Time, delay time.Duration) time.Duration {
+	if !date.Before(received.Add(-delay).Truncate(time.Second)) {
+		return 0
+	}
 	return min(max(0, received.Truncate(time.Second).Sub(date)), maxDuration)
 }
 

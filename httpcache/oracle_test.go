@@ -304,6 +304,9 @@ func (c *trial) ages() (date time.Time, age time.Duration, judged bool) {
 		}
 	}
 	apparent := max(0, c.resp.ResponseTime.Truncate(time.Second).Sub(date))
+	if !date.Before(c.resp.RequestTime.Truncate(time.Second)) {
+		apparent = 0
+	}
 	value := time.Duration(0)
 	if lines := c.resp.Header["Age"]; len(lines) > 0 {
 		first, _, _ := strings.Cut(lines[0], ",")

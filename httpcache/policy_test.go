@@ -169,7 +169,7 @@ func TestUpdatesChangeNothing(t *testing.T) {
 	if why != Storable || fresh.Header().Get("X-A") != "2" || fresh.Lifetime().Seconds() != 7 {
 		t.Fatalf("Combine = %+v, %s", fresh, why)
 	}
-	if _, ok := UpdateByHead(&Rules{}, s, nil, -1, answer("X-A: 3")); !ok {
+	if _, ok := UpdateByHead(&Rules{}, s, nil, -1, answer("X-A: 3", `Etag: "a"`)); !ok {
 		t.Fatal("not updated by HEAD")
 	}
 	for name, pair := range map[string][2]http.Header{

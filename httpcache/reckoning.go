@@ -77,7 +77,7 @@ func (s *Stored) Reckoning() Reckoning {
 		Directive:            s.directiveText(),
 		Lifetime:             s.lifetime,
 		InitialAge:           s.initialAge,
-		ApparentAge:          apparentAge(s.responseTime, s.date),
+		ApparentAge:          apparentAge(s.responseTime, s.date, s.responseDelay),
 		AgeValue:             s.ageValue,
 		ResponseDelay:        s.responseDelay,
 		NoCache:              s.noCache,

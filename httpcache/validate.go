@@ -70,7 +70,7 @@ func update(rules *Rules, s *Stored, req *Request, resp Response) (*Stored, Refu
 // about what is stored, by a validator that both have or by Content-Length, or
 // leaves a response that may not be stored: s is to be considered stale. It is s
 // itself where the answer is for that client alone (RFC 9111 §3.5, §5.2.1.5) and
-// says nothing to others. With a status other than 200 it says nothing to anyone:
+// says nothing to others, or has no validator to tell what it is about. With a status other than 200 it says nothing to anyone:
 // s and ok.
 func UpdateByHead(rules *Rules, s *Stored, req *Request, size int64, head Response) (fresh *Stored, ok bool) {
 	if head.Status != http.StatusOK {
@@ -82,8 +82,26 @@ func UpdateByHead(rules *Rules, s *Stored, req *Request, size int64, head Respon
 		return s, false
 	case why != Storable, s.status != http.StatusOK, !s.agreesWith(size, head):
 		return nil, false
+	case !s.namedBy(head):
+		// It contradicts nothing and confirms nothing: whoever asks by HEAD again and
+		// again must not keep old content alive.
+		return s, false
 	}
 	return fresh, true
+}
+
+// namedBy reports whether a validator of s stands in an answer to HEAD, as it is in s.
+// Where s has none its length has to do, which agreesWith has compared.
+func (s *Stored) namedBy(resp Response) bool {
+	if !s.HasValidator() {
+		length, ok := statedLength(resp)
+		return ok && length >= 0
+	}
+	if lines := resp.Header[ETagField]; s.etag != "" && len(lines) == 1 {
+		return weakMatch(lines[0], s.etag)
+	}
+	modified, ok := singleDate(resp.Header[LastModifiedField], resp.ResponseTime)
+	return ok && s.lastModified != "" && modified.Equal(s.modified)
 }
 
 // agreesWith reports whether the answer to HEAD seems to be about the content of

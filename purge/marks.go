@@ -198,3 +198,16 @@ func (l *Ledger) name(kind Kind, site, value string) sip {
 
 // mark keeps 0 for an empty slot of a table.
 func mark(h sip) cachestore.Mark { return cachestore.Mark(max(h.sum(), 1)) }
+
+// URLMark returns the mark of a URL with this query, in both schemes.
+func (l *Ledger) URLMark(site, host, path, query string) cachestore.Mark {
+	if query != "" {
+		path += "?" + query
+	}
+	return l.MarkOf(site, KindURL, host+path)
+}
+
+// ClassMark returns the mark of a class of URLs.
+func (l *Ledger) ClassMark(site, class string) cachestore.Mark {
+	return l.MarkOf(site, KindClass, class)
+}

@@ -58,8 +58,8 @@ func TestCostFollowsParts(t *testing.T) {
 		}
 	}
 	r.checkPolicy()
-	r.store.FreshenAt(r.get(2)[0], storetest.Tagged(t, `"a"`, 0, "Accept-Language: de"), 1, nil) // another variant: not kept
-	r.store.FreshenAt(r.get(2)[0], storetest.Tagged(t, `"a-much-longer-tag"`, 0), 1, nil)
+	r.store.FreshenAt(r.get(2)[0], storetest.Tagged(t, `"a"`, 0, "Accept-Language: de"), cachestore.Birth{Local: 1}, nil) // another variant: not kept
+	r.store.FreshenAt(r.get(2)[0], storetest.Tagged(t, `"a-much-longer-tag"`, 0), cachestore.Birth{Local: 1}, nil)
 	r.checkPolicy()
 	if st := r.store.Stats(); st.Objects != 2 || st.Partial != 1 || st.Replaced != 2*15+1 {
 		t.Errorf("Stats %+v, want two objects, one partial, 31 replaced", st)

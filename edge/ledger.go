@@ -1,0 +1,60 @@
+package edge
+
+import (
+	"sync/atomic"
+
+	"perigee/cachestore"
+	"perigee/httpcache"
+)
+
+// Ledger is what was purged and invalidated. Nothing is sought when something is
+// struck: each response is judged when it is met, by the names that it bears. All
+// methods may be called concurrently, and those that judge must not wait.
+type Ledger interface {
+	// Now is the birth of what is fetched from this moment on.
+	Now() cachestore.Birth
+	// Judge says what became of a response since it was born. checked belongs to the
+	// response, and starts at 0.
+	Judge(born cachestore.Birth, marks []cachestore.Mark, checked *atomic.Uint64) cachestore.Verdict
+	// Marks are the names by which a response can be struck.
+	Marks(s cachestore.Subject) []cachestore.Mark
+	// URLMark, ClassMark and GroupMark are single ones of them: a URL in both schemes,
+	// a class of URLs that count as equal, a cache group of one origin.
+	URLMark(site, host, path, query string) cachestore.Mark
+	ClassMark(site, class string) cachestore.Mark
+	GroupMark(site, scheme, host, group string) cachestore.Mark
+	// Invalidate strikes marks on this node, until it ends (RFC 9111 §4.4). What was
+	// born before is gone; each mark counts one in Birth.Local.
+	Invalidate(marks ...cachestore.Mark)
+}
+
+// verdict is what the ledger says of an object. It makes a handler the guard of its
+// store.
+func (h *Handler) verdict(o *cachestore.Object) cachestore.Verdict {
+	return h.ledger.Judge(o.Born(), o.Marks(), o.Checked())
+}
+
+// Verdict implements [cachestore.Guard].
+func (h *Handler) Verdict(o *cachestore.Object) cachestore.Verdict { return h.verdict(o) }
+
+// struckSince tells whether one of the marks was struck hard since a moment.
+func (h *Handler) struckSince(born cachestore.Birth, marks ...cachestore.Mark) bool {
+	var unchecked atomic.Uint64
+	return h.ledger.Judge(born, marks, &unchecked) == cachestore.Gone
+}
+
+// urlMark names a target, in clear and over TLS.
+func (h *Handler) urlMark(site *Site, t httpcache.Target) cachestore.Mark {
+	return h.ledger.URLMark(site.Name, t.Host, t.Path, t.Query)
+}
+
+// permissionMark names what a site's rules let be stored that the origin did not
+// allow, pathMark the path of a target with any query. No purge strikes them: no class
+// has such a text.
+func (h *Handler) permissionMark(site *Site) cachestore.Mark {
+	return h.ledger.ClassMark(site.Name, "permitted by rules")
+}
+
+func (h *Handler) pathMark(site *Site, t httpcache.Target) cachestore.Mark {
+	return h.ledger.ClassMark(site.Name, "touched "+t.Host+t.Path)
+}
