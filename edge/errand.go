@@ -110,7 +110,7 @@ func (h *Handler) flight(key httpcache.Key, req *httpcache.Request) flightKey {
 // asks the upstream only then.
 func (e *errand) lead(ctx context.Context) (*landing, error) {
 	if best, ok := httpcache.Select(e.req, e.stored()); ok {
-		d := httpcache.Decide(e.rulesFor(best.Stored()), e.req, best.Stored(), clock())
+		d := e.h.decide(e.rulesFor(best.Stored()), e.req, best, clock())
 		_, lacking := lackingIn(e.req, best)
 		if d.Action == httpcache.Serve && !lacking && (!e.early || best != e.held) {
 			land := e.landing()

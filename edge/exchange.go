@@ -72,6 +72,10 @@ func (x *exchange) serve() {
 		return
 	}
 	switch x.way() {
+	case wayAPI:
+		x.answerAPI()
+	case wayPurge:
+		x.orderPurge()
 	case wayNowhere:
 		x.fail(noSuchPath)
 	case wayRedirect:
@@ -91,12 +95,18 @@ const (
 	wayPast                // to the upstream, past the cache
 	wayRedirect            // to the same target over TLS
 	wayNowhere             // a path of ours that there is not
+	wayPurge               // a purge of its own URL
+	wayAPI                 // the purge API
 )
 
 func (x *exchange) way() way {
 	switch {
+	case x.site == nil:
+		return wayAPI
 	case strings.HasPrefix(x.target.Path, ownPrefix):
 		return wayNowhere
+	case x.r.Method == methodPurge && x.h.purger != nil:
+		return wayPurge
 	case x.site.RedirectToHTTPS && x.target.Scheme == "http":
 		return wayRedirect
 	case x.passes():
@@ -108,7 +118,8 @@ func (x *exchange) way() way {
 var noSuchPath = failure{status: http.StatusNotFound, reason: "no-such-path", text: "There is nothing at this path of perigee's own."}
 
 // admit checks the request against the limits, finds its site and names its
-// target. It returns why the request is refused, or nil.
+// target. It returns why the request is refused, or nil. One to the purge API has no
+// site.
 func (x *exchange) admit() *failure {
 	limits, sites := x.h.limits.Load(), x.h.sites.Load()
 	httpcache.DropConnectionFields(x.r.Header) // nobody from here on gets them
@@ -134,6 +145,9 @@ func (x *exchange) admit() *failure {
 		return &failure{status: http.StatusBadRequest, reason: "bad-host", text: "The Host field does not name a host."}
 	}
 	x.host, x.record.Host = host, host
+	if x.h.purger != nil && slices.Contains(sites.apiHosts, host) {
+		return nil
+	}
 	if x.site = sites.Match(host); x.site == nil {
 		return &failure{status: http.StatusMisdirectedRequest, reason: "no-such-site", text: "No site named " + host + " is served here. (Operator: a site file with `site: " + host + "` would serve it.)"}
 	}
@@ -244,7 +258,7 @@ func (x *exchange) choose(objects []*cachestore.Object, now time.Time) (found *c
 	best, ok := httpcache.Select(&x.req, objects)
 	switch {
 	case ok:
-		d = httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), now)
+		d = x.h.decide(x.rulesFor(best), &x.req, best, now)
 		if _, lacking := x.lacks(best); lacking && (d.Action == httpcache.Serve || d.Action == httpcache.ServeStale) {
 			d.Action, d.Reason, d.StaleIfError = httpcache.Fetch, httpcache.PartMiss, false
 		}

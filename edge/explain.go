@@ -73,6 +73,10 @@ func (x *explainer) explain() {
 		x.refuse(*fault)
 		return
 	}
+	if x.site == nil {
+		x.refuse(failure{status: http.StatusMisdirectedRequest, reason: "purge-api", text: "This host answers the purge API, over TLS."})
+		return
+	}
 	x.Request.Host, x.Request.Path, x.Request.Query = x.host, x.target.Path, x.target.Query
 	x.Request.Country = x.countryFor(x.policy)
 	x.Request.LeftOut = leftOut(x.query, x.target.Query)
@@ -86,6 +90,8 @@ func (x *explainer) explain() {
 		x.Decision = ExplainedDecision{
 			Action: ActionRedirect, Reason: redirectReason, Status: http.StatusPermanentRedirect, Location: x.overTLS(),
 		}
+	case wayPurge:
+		x.Decision.Action, x.Decision.Reason = ActionPass, "purge"
 	case wayPast:
 		x.explainPass()
 	default:

@@ -170,7 +170,7 @@ func (x *exchange) suits(land *landing) bool {
 	if !ok || !x.named(land) {
 		return false
 	}
-	d := httpcache.Decide(x.rulesFor(best), &x.req, best.Stored(), clock())
+	d := x.h.decide(x.rulesFor(best), &x.req, best, clock())
 	return d.Action == httpcache.Serve || land.fallback && d.StaleIfError || x.awaited(best.Stored(), d)
 }
 

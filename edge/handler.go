@@ -34,6 +34,7 @@ type Options struct {
 	Name     string // of this cache in Cache-Status; "" = perigee
 	Store    *cachestore.Store
 	Ledger   Ledger   // what was purged; the handler becomes the store's guard by it
+	Purger   Purger   // takes purges over the sites' listeners; nil = nobody does
 	Recorder Recorder // nil = nobody is told
 	Log      *slog.Logger
 	Limits   Limits
@@ -70,6 +71,7 @@ type Handler struct {
 	searched    atomic.Bool       // there are some
 	generations atomic.Int64      // of the rules in searches
 	ledger      Ledger
+	purger      Purger
 	complaints  complaints
 	coders      coders
 	refreshes   chan struct{}   // a place for each background refresh
@@ -82,7 +84,7 @@ type Handler struct {
 func New(o Options) *Handler {
 	h := &Handler{
 		name: o.Name, store: o.Store, recorder: o.Recorder, log: o.Log,
-		refreshes: make(chan struct{}, maxRefreshes), ledger: o.Ledger,
+		refreshes: make(chan struct{}, maxRefreshes), ledger: o.Ledger, purger: o.Purger,
 		node: strings.ToLower(rand.Text()[:12]),
 	}
 	h.flights.Discard = (*landing).dispose

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"sync/atomic"
+	"time"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -36,6 +37,15 @@ func (h *Handler) verdict(o *cachestore.Object) cachestore.Verdict {
 
 // Verdict implements [cachestore.Guard].
 func (h *Handler) Verdict(o *cachestore.Object) cachestore.Verdict { return h.verdict(o) }
+
+// decide is what the law says of a stored response, given what was purged.
+func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cachestore.Object, now time.Time) httpcache.Decision {
+	d := httpcache.Decide(rules, req, o.Stored(), now)
+	if h.verdict(o) == cachestore.Soft {
+		d = httpcache.Soften(rules, o.Stored(), d)
+	}
+	return d
+}
 
 // struckSince tells whether one of the marks was struck hard since a moment.
 func (h *Handler) struckSince(born cachestore.Birth, marks ...cachestore.Mark) bool {

@@ -65,6 +65,7 @@ type Sites struct {
 	all      []*Site
 	trusted  []netip.Prefix
 	country  func(netip.Addr) string // nil = nobody knows
+	apiHosts []string                // canonical
 }
 
 // NewSites makes a snapshot. Hosts must be in canonical form and named once; the
@@ -99,6 +100,13 @@ func (s *Sites) Trusting(networks []netip.Prefix) *Sites {
 // the snapshot is used; country is called by many goroutines at once.
 func (s *Sites) Locating(country func(netip.Addr) string) *Sites {
 	s.country = country
+	return s
+}
+
+// PurgedAt makes these hosts, in canonical form, answer the purge API over TLS. It is
+// called before the snapshot is used.
+func (s *Sites) PurgedAt(hosts []string) *Sites {
+	s.apiHosts = hosts
 	return s
 }
 

@@ -227,7 +227,7 @@ func TestReasonForward(t *testing.T) {
 	t.Parallel()
 	want := map[Reason]Forward{
 		Miss: FwdMiss, VaryMiss: FwdVaryMiss, MethodNotStored: FwdMethod,
-		Stale: FwdStale, NoCache: FwdStale, MustRevalidate: FwdStale, PartMiss: FwdPartial,
+		Stale: FwdStale, NoCache: FwdStale, MustRevalidate: FwdStale, SoftPurged: FwdStale, PartMiss: FwdPartial,
 		RequestNoCache: FwdRequest, RequestMaxAge: FwdRequest, RequestMinFresh: FwdRequest,
 	}
 	for r := range reasons {

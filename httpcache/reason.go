@@ -17,6 +17,7 @@ const (
 	RequestMaxAge        // older than the client takes
 	RequestMinFresh      // not fresh for as long as the client wants
 	RequestMaxStale      // past its lifetime, and the client takes it
+	SoftPurged           // purged, but served once more while it is refreshed
 	PartMiss             // a part of the response is stored, and the request wants more of it
 	OnlyIfCached         // the client wants no fetch, and nothing stored will do: 504
 	reasons
@@ -41,6 +42,7 @@ func (r Reason) String() string {
 		RequestMaxAge:        "request-max-age",
 		RequestMinFresh:      "request-min-fresh",
 		RequestMaxStale:      "request-max-stale",
+		SoftPurged:           "soft-purged",
 		PartMiss:             "part-miss",
 		OnlyIfCached:         "only-if-cached",
 	}[r]
@@ -56,7 +58,7 @@ func (r Reason) Forward() Forward {
 		return FwdVaryMiss
 	case MethodNotStored:
 		return FwdMethod
-	case Stale, NoCache, MustRevalidate:
+	case Stale, NoCache, MustRevalidate, SoftPurged:
 		return FwdStale
 	case PartMiss:
 		return FwdPartial

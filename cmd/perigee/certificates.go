@@ -43,7 +43,26 @@ func (n *node) certificates(conf *config.Node, now time.Time) (certificates, err
 			c.snapshot.Hosts[host] = cert
 		}
 	}
+	if err := n.certifyAPI(&c, conf, now); err != nil {
+		faults = append(faults, fmt.Errorf("api: %w", err))
+	}
 	return c, errors.Join(faults...)
+}
+
+// certifyAPI adds the certificate of the hosts of the purge API.
+func (n *node) certifyAPI(c *certificates, conf *config.Node, now time.Time) error {
+	if len(conf.API.Hosts) == 0 {
+		return nil
+	}
+	door := &config.Site{Name: conf.API.Hosts[0], Aliases: conf.API.Hosts[1:], TLS: conf.API.TLS}
+	cert, err := n.certificate(c, door, now)
+	if err != nil || cert == nil {
+		return err
+	}
+	for _, host := range conf.API.Hosts {
+		c.snapshot.Hosts[host] = cert
+	}
+	return nil
 }
 
 // certificate is one site's, nil if it is not served over TLS.

@@ -32,6 +32,7 @@ type node struct {
 	failed chan error // a part that ended although nobody stopped it
 
 	store      *cachestore.Store
+	purging    *purging
 	handler    *edge.Handler
 	listeners  *listener.Set
 	certs      listener.Certificates
@@ -99,9 +100,14 @@ func (n *node) build() error {
 		return fmt.Errorf("store.ram: %w", err)
 	}
 	n.store = cachestore.New(cachestore.Options{Budget: budget, Home: tier})
+	if n.purging, err = openPurging(n.conf, n.log); err != nil {
+		return err
+	}
 	n.handler = edge.New(edge.Options{
-		Name: n.conf.Name, Store: n.store, Recorder: &n.records, Log: n.log,
+		Name: n.conf.Name, Store: n.store, Ledger: n.purging.ledger, Purger: purger{n.purging}, Recorder: &n.records, Log: n.log,
 	})
+	n.purging.serve(n.conf, n.handler, n.log)
+	n.purging.keep(n.store, n.log)
 	if err := n.openAdmin(); err != nil {
 		return err
 	}
@@ -225,6 +231,9 @@ func (n *node) stop(ctx context.Context) {
 		_ = n.handler.Close(now)
 	}
 	n.passed.close()
+	if n.purging != nil {
+		defer n.purging.close()
+	}
 	if n.admin != nil {
 		_ = n.admin.Shutdown(ctx) // a reload that is under way ends first
 	}

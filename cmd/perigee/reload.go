@@ -67,6 +67,7 @@ func (n *node) install(conf *config.Node, next *served) {
 	n.certs.Replace(next.certs.snapshot)
 	n.listeners.SetLimits(listenerLimits(conf.Limits))
 	n.handler.Swap(next.sites, edgeLimits(conf.Limits))
+	n.purging.swap(conf)
 	if n.admin != nil {
 		n.admin.Metrics().SetSites(siteNames(conf))
 	}

@@ -47,7 +47,7 @@ func (n *node) prepare(conf *config.Node) (*served, error) {
 	if err != nil {
 		faults = append(faults, fmt.Errorf("geo.databases: %w", err))
 	}
-	next.sites = edge.NewSites(sites).Trusting(conf.Listen.TrustedProxies).Locating(places.Country)
+	next.sites = edge.NewSites(sites).Trusting(conf.Listen.TrustedProxies).Locating(places.Country).PurgedAt(conf.API.Hosts)
 	if len(conf.Listen.HTTPS) > 0 {
 		if next.certs, err = n.certificates(conf, now()); err != nil {
 			faults = append(faults, err)

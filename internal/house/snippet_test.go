@@ -121,7 +121,7 @@ func loadFiles(node string, sites map[string]string) error {
 			return err
 		}
 	}
-	env := func(string) (string, bool) { return "value", true }
+	env := func(name string) (string, bool) { return "the-value-of-" + name, true }
 	_, err = config.Load(filepath.Join(dir, "perigee.yaml"), env)
 	return unexpected(err)
 }

@@ -1,0 +1,22 @@
+package httpcache
+
+// Soften is what Decide said of a stored response that was purged softly since: it
+// counts as stale from now on, however long it was meant to live. It is served once
+// more while it is refreshed, unless a directive forbids any use of it as stale (RFC
+// 9111 §4.2.4): then it is validated first. Should the origin fail, it may stand in as
+// any stale response may.
+func Soften(rules *Rules, s *Stored, d Decision) Decision {
+	if d.Action != Serve && d.Action != ServeStale {
+		return d
+	}
+	d.Reason, d.StaleIfError = SoftPurged, !s.strict
+	switch {
+	case !s.strict:
+		d.Action = ServeStale
+	case s.HasValidator():
+		d.Action = Validate
+	default:
+		d.Action = Fetch
+	}
+	return d
+}
