@@ -13,7 +13,8 @@ import (
 // gate decides who may ask. Three kinds of strangers are kept out: other machines
 // (by the token), web pages that name this address in a form or a script (cross-site
 // requests), and web pages whose own name was made to resolve to this address (DNS
-// rebinding, told by the Host field).
+// rebinding, told by the Host field). What the purge service answers is open to some
+// more: see [Server.checkPurge].
 type gate struct {
 	host     string             // the admin address's own host, lower case, "" for all interfaces
 	loopback bool               // only this machine reaches the address
@@ -66,10 +67,17 @@ func (g *gate) check(r *http.Request, open bool) denial {
 	case !known && !open && !g.loopback:
 		return denial{http.StatusUnauthorized, "a token is required: Authorization: Bearer TOKEN"}
 	}
-	if err := g.cross.Check(r); err != nil {
-		return denial{http.StatusForbidden, "requests from web pages of other sites are refused"}
+	if g.crossSite(r) {
+		return denyCrossSite()
 	}
 	return denial{}
+}
+
+// crossSite reports whether a web page of another site had the request sent.
+func (g *gate) crossSite(r *http.Request) bool { return g.cross.Check(r) != nil }
+
+func denyCrossSite() denial {
+	return denial{http.StatusForbidden, "requests from web pages of other sites are refused"}
 }
 
 // bearer reports whether the request shows a token, and whether that is the one.

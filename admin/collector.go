@@ -23,6 +23,8 @@ type collector struct {
 	accepted, refused, acceptErrs reading
 	handshakes, floods, malformed reading
 	logDropped, panics, build     reading
+
+	purges *purgeCollector
 }
 
 func newCollector(o *Options) *collector {
@@ -34,6 +36,7 @@ func newCollector(o *Options) *collector {
 	}
 	return &collector{
 		options:    o,
+		purges:     newPurgeCollector(gauge, counter),
 		objects:    gauge("perigee_cache_objects", "Stored responses that a look-up can find.", "tier"),
 		partial:    gauge("perigee_cache_partial_objects", "Of the stored responses, those of which a part is missing.", "tier"),
 		bytes:      gauge("perigee_cache_bytes", "Bytes reserved of the budget: bodies, metadata, fills, what readers still hold.", "tier"),
@@ -69,6 +72,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	} {
 		out <- each.desc
 	}
+	for _, each := range c.purges.all() {
+		out <- each.desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -81,6 +87,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.options.Listener != nil {
 		c.collectListener(send)
+	}
+	if c.options.PurgeStats != nil {
+		c.purges.collect(send, c.options)
 	}
 	if c.options.AccessLogDropped != nil {
 		send(c.logDropped, float64(c.options.AccessLogDropped()))

@@ -18,30 +18,34 @@ type route struct {
 	path   string
 	open   bool // needs no token, wherever the listener stands
 	serve  http.HandlerFunc
+	purges bool // a site's purge token opens it too
 }
 
 // table lists what this server answers.
 func (s *Server) table() []route {
 	routes := []route{
-		{http.MethodGet, "/healthz", true, s.health},
-		{http.MethodGet, "/readyz", true, s.ready},
-		{http.MethodGet, "/metrics", false, s.metrics.handler().ServeHTTP},
-		{http.MethodGet, "/v1/stats", false, s.stats},
-		{http.MethodGet, "/debug/pprof", false, func(w http.ResponseWriter, r *http.Request) {
+		{method: http.MethodGet, path: "/healthz", open: true, serve: s.health},
+		{method: http.MethodGet, path: "/readyz", open: true, serve: s.ready},
+		{method: http.MethodGet, path: "/metrics", serve: s.metrics.handler().ServeHTTP},
+		{method: http.MethodGet, path: "/v1/stats", serve: s.stats},
+		{method: http.MethodGet, path: "/debug/pprof", serve: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/debug/pprof/", http.StatusMovedPermanently)
 		}},
-		{http.MethodGet, "/debug/pprof/cmdline", false, pprof.Cmdline},
-		{http.MethodGet, "/debug/pprof/profile", false, pprof.Profile},
-		{http.MethodGet, "/debug/pprof/symbol", false, pprof.Symbol},
-		{http.MethodPost, "/debug/pprof/symbol", false, pprof.Symbol},
-		{http.MethodGet, "/debug/pprof/trace", false, pprof.Trace},
-		{http.MethodGet, "/debug/pprof/", false, pprof.Index},
+		{method: http.MethodGet, path: "/debug/pprof/cmdline", serve: pprof.Cmdline},
+		{method: http.MethodGet, path: "/debug/pprof/profile", serve: pprof.Profile},
+		{method: http.MethodGet, path: "/debug/pprof/symbol", serve: pprof.Symbol},
+		{method: http.MethodPost, path: "/debug/pprof/symbol", serve: pprof.Symbol},
+		{method: http.MethodGet, path: "/debug/pprof/trace", serve: pprof.Trace},
+		{method: http.MethodGet, path: "/debug/pprof/", serve: pprof.Index},
 	}
 	if s.options.Explain != nil {
-		routes = append(routes, route{http.MethodGet, "/v1/explain", false, s.explain})
+		routes = append(routes, route{method: http.MethodGet, path: "/v1/explain", serve: s.explain})
 	}
 	if s.options.Reload != nil {
-		routes = append(routes, route{http.MethodPost, "/v1/reload", false, s.reload})
+		routes = append(routes, route{method: http.MethodPost, path: "/v1/reload", serve: s.reload})
+	}
+	if s.options.Purges != nil {
+		routes = append(routes, s.purgeRoutes()...)
 	}
 	return routes
 }
@@ -66,10 +70,9 @@ func (s *Server) find(path string) []route {
 // answer is the way of every request: who asks, what for, then the answer.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 	found := s.find(r.URL.Path)
-	open := len(found) > 0 && found[0].open
-	if no := s.gate.check(r, open); no.status != 0 {
+	r, no := s.admit(w, r, found)
+	if no.status != 0 {
 		if no.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
@@ -93,6 +96,17 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	allow := methods(found)
 	w.Header().Set("Allow", allow)
 	writeJSON(w, http.StatusMethodNotAllowed, problem{Error: fmt.Sprintf("%s takes %s", r.URL.Path, allow)})
+}
+
+// admit bounds a request's body and judges who asks. It returns the request to go on
+// with.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, found []route) (*http.Request, denial) {
+	if len(found) > 0 && found[0].purges {
+		r.Body = http.MaxBytesReader(w, r.Body, maxOrderBytes)
+		return s.checkPurge(r)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
+	return r, s.gate.check(r, len(found) > 0 && found[0].open)
 }
 
 // methods lists the methods of a path as the Allow field does (RFC 9110 §10.2.1).

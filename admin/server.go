@@ -14,6 +14,7 @@ import (
 	"perigee/cachestore"
 	"perigee/edge"
 	"perigee/edge/listener"
+	"perigee/purge"
 )
 
 const (
@@ -39,6 +40,11 @@ type Options struct {
 	Reload func(context.Context) ReloadResult // loads the configuration again; never called twice at once
 
 	Explain func(edge.Question) edge.Explanation // what would become of a request
+
+	// Purges answers what is asked of purges. Its paths, and nothing else here, are open
+	// to the purge tokens of sites too.
+	Purges     *purge.Service
+	PurgeStats func() (purge.Stats, *purge.JournalStats) // the journal's are nil where purges are not kept
 
 	Store            func() cachestore.Stats
 	Listener         func() listener.Stats

@@ -5,6 +5,7 @@ import (
 
 	"perigee/cachestore"
 	"perigee/edge/listener"
+	"perigee/purge"
 )
 
 // The JSON of GET /v1/stats. It is spelt out here so that a field renamed within the
@@ -13,6 +14,7 @@ type statsAnswer struct {
 	Version          string           `json:"version"`
 	Store            *storeStats      `json:"store,omitempty"`
 	Connections      *connectionStats `json:"connections,omitempty"`
+	Purge            *purgeStats      `json:"purge,omitempty"`
 	AccessLogDropped *uint64          `json:"access_log_dropped,omitempty"`
 	Panics           *int64           `json:"panics,omitempty"`
 }
@@ -47,6 +49,54 @@ type connectionStats struct {
 	Faults       map[string]uint64 `json:"handshake_faults"`
 }
 
+// purgeStats has the numbers of the log as text: they are larger than those that most
+// readers of JSON keep exactly.
+type purgeStats struct {
+	Entries             int           `json:"entries"`
+	InvalidationEntries int           `json:"invalidation_entries"`
+	Bytes               int64         `json:"bytes"`
+	Applied             uint64        `json:"applied"`
+	Invalidated         uint64        `json:"invalidated"`
+	Folded              uint64        `json:"folded"`
+	Forgotten           uint64        `json:"forgotten"`
+	Newest              int64         `json:"newest,string"`
+	HardFloor           int64         `json:"hard_floor,string"`
+	SoftFloor           int64         `json:"soft_floor,string"`
+	Journal             *journalStats `json:"journal,omitempty"`
+}
+
+type journalStats struct {
+	Entries  int    `json:"entries"`
+	Bytes    int64  `json:"bytes"`
+	Segments int    `json:"segments"`
+	Queued   int    `json:"queued"`
+	Appends  uint64 `json:"appends"`
+	Syncs    uint64 `json:"syncs"`
+	Failures uint64 `json:"failures"`
+	Failing  string `json:"failing,omitempty"`
+	Oldest   int64  `json:"oldest,string"`
+	Newest   int64  `json:"newest,string"`
+}
+
+func newPurgeStats(s purge.Stats, j *purge.JournalStats) *purgeStats {
+	p := &purgeStats{
+		Entries: s.Entries, InvalidationEntries: s.LocalEntries, Bytes: s.Bytes,
+		Applied: s.Applied, Invalidated: s.Invalidated, Folded: s.Folded, Forgotten: s.Forgotten,
+		Newest: s.Seq, HardFloor: s.HardFloor, SoftFloor: s.SoftFloor,
+	}
+	if j == nil {
+		return p
+	}
+	p.Journal = &journalStats{
+		Entries: j.Entries, Bytes: j.Bytes, Segments: j.Segments, Queued: j.Queued,
+		Appends: j.Appends, Syncs: j.Syncs, Failures: j.Failures, Oldest: j.FirstSeq, Newest: j.NewestSeq,
+	}
+	if j.Failing != nil {
+		p.Journal.Failing = j.Failing.Error()
+	}
+	return p
+}
+
 func newStoreStats(s cachestore.Stats) *storeStats {
 	return &storeStats{
 		LimitBytes: s.LimitBytes, UsedBytes: s.UsedBytes, Objects: s.Objects, Fills: s.Fills, Windows: s.Windows,
@@ -79,6 +129,9 @@ func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 	}
 	if o.Listener != nil {
 		answer.Connections = newConnectionStats(o.Listener())
+	}
+	if o.PurgeStats != nil {
+		answer.Purge = newPurgeStats(o.PurgeStats())
 	}
 	if o.AccessLogDropped != nil {
 		n := o.AccessLogDropped()
