@@ -145,7 +145,7 @@ func (n *node) openAdmin() error {
 	o := admin.Options{
 		Address: n.conf.Listen.Admin, Token: n.conf.Listen.AdminToken, Version: version, GoVersion: runtime.Version(),
 		Loaded: now(), Ready: n.ready, Explain: n.handler.Explain, Store: n.store.Stats, Listener: n.listenerStats,
-		AccessLogDropped: n.logDropped, Panics: n.handler.Panics,
+		AccessLogDropped: n.logDropped, Panics: n.handler.Panics, Purges: n.purging.service, PurgeStats: n.purging.stats,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	if n.load != nil {
