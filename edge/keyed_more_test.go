@@ -44,7 +44,7 @@ func TestKeyedFallbackAfterInvalidation(t *testing.T) {
 			if q.Method == "POST" {
 				return
 			}
-			time.Sleep(5 * time.Second)
+			later(5 * time.Second)
 			w.WriteHeader(503)
 		})
 		var wg sync.WaitGroup
@@ -86,7 +86,7 @@ func TestKeyedEncodersHeld(t *testing.T) {
 			for range 1000 {
 				_, _ = io.WriteString(w, "x")
 				w.(http.Flusher).Flush()
-				time.Sleep(10 * time.Second)
+				later(10 * time.Second)
 			}
 		})
 		for i := range maxEncoders {

@@ -190,7 +190,7 @@ func TestKeyedGroupInFlight(t *testing.T) {
 			mu.Lock()
 			now := state
 			mu.Unlock()
-			time.Sleep(5 * time.Second)
+			later(5 * time.Second)
 			w.Header().Set("Cache-Groups", `"g"`)
 			say(w, "max-age=600", "%s", now)
 		})
@@ -250,7 +250,7 @@ func TestKeyedNVSLearnedAfterInvalidation(t *testing.T) {
 				return
 			}
 			now := state.Load()
-			time.Sleep(5 * time.Second)
+			later(5 * time.Second)
 			say(w, "max-age=600", "%s", now)
 		})
 		var wg sync.WaitGroup

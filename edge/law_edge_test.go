@@ -403,7 +403,7 @@ func TestLawFallbackForOthers(t *testing.T) {
 				w.Write([]byte("old"))
 				return
 			}
-			time.Sleep(time.Second)
+			later(time.Second)
 			w.WriteHeader(503)
 		})
 		r.get("/a")

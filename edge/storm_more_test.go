@@ -63,7 +63,7 @@ func TestStormPostStoredThoughOvertaken(t *testing.T) {
 	r.direct("DELETE", "http://www.test/x")
 	close(slow.wait)
 	wg.Wait()
-	time.Sleep(50 * time.Millisecond)
+	later(50 * time.Millisecond)
 	if a := r.direct("GET", "http://www.test/x"); a.body != "deleted" {
 		t.Errorf("GET after DELETE: %q, %s", a.body, a.Header.Get("Cache-Status"))
 	}
