@@ -27,8 +27,9 @@ import (
 //   - as part of a site file, with `site:` and, if it has none, `origin:` above it.
 //
 // Files that a snippet names are made beside it, with a certificate and its key or a
-// secret in them; every ${VARIABLE} has a value. Problems that say that something is not available in
-// this version are none: the documentation shows the whole shape.
+// secret in them, and every ${VARIABLE} has a value: each secret its own, since two that
+// are equal are refused. Problems that say that something is not available in this
+// version are none: the documentation shows the whole shape.
 
 const notConfiguration = "<!-- not a configuration -->"
 
@@ -126,13 +127,13 @@ func loadFiles(node string, sites map[string]string) error {
 	return unexpected(err)
 }
 
-// contents is what a file that a snippet names holds.
+// contents is what a file that a snippet names holds: two names never the same secret.
 func contents(name string) string {
 	switch path.Ext(name) {
 	case ".pem", ".crt", ".key":
 		return pair()
 	default:
-		return "0123456789abcdef0123456789abcdef\n"
+		return "the-content-of-" + name + "\n"
 	}
 }
 
