@@ -172,28 +172,42 @@ func (o *operator) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.tokenFile, "token-file", "", "`file` with the admin token")
 }
 
-// ask sends one request to the node and returns the status and the body.
-func (o *operator) ask(ctx context.Context, method, path string, within time.Duration) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
+// request makes a request to the node, with the token if there is one.
+func (o *operator) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
 	addr := o.addr
 	if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
 		addr = net.JoinHostPort("127.0.0.1", port)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, body)
 	if err != nil {
-		return 0, nil, usage("--admin %q is not an address such as 127.0.0.1:9180", o.addr)
+		return nil, usage("--admin %q is not an address such as 127.0.0.1:9180", o.addr)
 	}
 	if o.tokenFile != "" {
 		token, err := os.ReadFile(o.tokenFile)
 		if err != nil {
-			return 0, nil, fmt.Errorf("--token-file: %w", err)
+			return nil, fmt.Errorf("--token-file: %w", err)
 		}
 		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
+	return r, nil
+}
+
+// unanswered says that a request got no answer.
+func (o *operator) unanswered(err error) error {
+	return fmt.Errorf("no answer from a node at %s: %w (is it running, and is this its listen.admin?)", o.addr, err)
+}
+
+// ask sends one request to the node and returns the status and the body.
+func (o *operator) ask(ctx context.Context, method, path string, within time.Duration) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	r, err := o.request(ctx, method, path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
 	resp, err := (&http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}).Do(r)
 	if err != nil {
-		return 0, nil, fmt.Errorf("no answer from a node at %s: %w (is it running, and is this its listen.admin?)", o.addr, err)
+		return 0, nil, o.unanswered(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
