@@ -108,11 +108,16 @@ Exit code 0 if the purge is complete, 4 if some node has not acknowledged it yet
 	flags.BoolVar(&f.soft, "soft", false, "leave it usable as stale")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "purge nothing, count what would be")
 	flags.DurationVar(&f.wait, "wait", 0, "how long to wait for further nodes, at most 1m")
-	f.flags(cmd)
-	cmd.Flags().Lookup("token-file").Usage = "`file` with the admin token, or a purge token of the site"
+	f.purgeAccess(cmd)
 	jsonFlag(cmd, &f.asJSON)
 	cmd.AddCommand(newPurgeHistory(), newPurgeStatus())
 	return cmd
+}
+
+// purgeAccess is flags for a door that sites' purge tokens open too.
+func (o *operator) purgeAccess(cmd *cobra.Command) {
+	o.flags(cmd)
+	cmd.Flags().Lookup("token-file").Usage = "`file` with the admin token, or a purge token of the site"
 }
 
 func (f *purgeFlags) run(cmd *cobra.Command) error {
@@ -147,8 +152,8 @@ type purgeJob struct {
 	progress *progress
 }
 
-// purgeReceipt is what became of an order. Items, of what is not in the node's answer,
-// is how many things it named.
+// purgeReceipt is what became of an order: the node's answer, with the site and the
+// number of items that it was about.
 type purgeReceipt struct {
 	Site    string      `json:"site"`
 	Items   int         `json:"items"`
@@ -299,7 +304,7 @@ func newPurgeHistory() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&site, "site", "", "`site` whose purges are shown; all that the token sees otherwise")
 	cmd.Flags().IntVar(&limit, "limit", 20, "at most so many")
-	o.flags(cmd)
+	o.purgeAccess(cmd)
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -376,7 +381,7 @@ func newPurgeStatus() *cobra.Command {
 			return errors.Join(err, incomplete(record.State))
 		},
 	}
-	o.flags(cmd)
+	o.purgeAccess(cmd)
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
