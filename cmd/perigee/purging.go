@@ -117,19 +117,9 @@ func (p *purging) follow(ctx context.Context, log *slog.Logger, read func() erro
 			if err := read(); err != nil && ctx.Err() == nil {
 				log.Error("the purge log cannot be read; trying again", "error", err)
 			}
-			wait(ctx, retryLog)
+			_ = pause(ctx, retryLog)
 		}
 	})
-}
-
-// wait returns after d, or when ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // keep forgets, now and then, what cannot strike anything any more, and rewrites the
@@ -147,7 +137,7 @@ func (p *purging) keep(store *cachestore.Store, log *slog.Logger) {
 				births = births[1:]
 			}
 			p.compact(ctx, log)
-			wait(ctx, upkeepEvery)
+			_ = pause(ctx, upkeepEvery)
 		}
 	})
 }
