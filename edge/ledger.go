@@ -59,12 +59,15 @@ func (h *Handler) urlMark(site *Site, t httpcache.Target) cachestore.Mark {
 }
 
 // permissionMark names what a site's rules let be stored that the origin did not
-// allow, pathMark the path of a target with any query. No purge strikes them: no class
-// has such a text.
+// allow. No purge strikes it: no class has such a text.
 func (h *Handler) permissionMark(site *Site) cachestore.Mark {
 	return h.ledger.ClassMark(site.Name, "permitted by rules")
 }
 
+// pathMark names the path of a target with any query, of which something was struck
+// by its URL. No response bears it.
 func (h *Handler) pathMark(site *Site, t httpcache.Target) cachestore.Mark {
-	return h.ledger.ClassMark(site.Name, "touched "+t.Host+t.Path)
+	return h.ledger.ClassMark(site.Name, touchedText(t))
 }
+
+func touchedText(t httpcache.Target) string { return "touched " + t.Host + t.Path }

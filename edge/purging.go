@@ -30,12 +30,17 @@ func (h *Handler) Target(site, scheme, host, path, query string) (host2, path2, 
 	return n.target.Host, n.target.Path, n.target.Query, err
 }
 
-// Class is the class of URLs that No-Vary-Search makes equal to a normalised one, ""
-// for none.
+// Class is the class of URLs that No-Vary-Search makes equal to a normalised one.
+// Where none is known it is a name that [errand.learn] looks for: what is on its way
+// may teach that there is one, and nobody knows by now whom it means. "" is for a URL
+// that is none.
 func (h *Handler) Class(site, scheme, host, path, query string) string {
 	n, err := h.nameOf(site, scheme, host, path, query)
 	if err != nil {
 		return ""
+	}
+	if n.classText == "" {
+		return touchedText(n.target)
 	}
 	return n.classText
 }
