@@ -100,7 +100,7 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, routes []route,
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	c := &call{w: w, r: r, state: s.current.Load()}
-	path := r.URL.EscapedPath()
+	path := sentPath(r)
 	for i := range routes {
 		if args, ok := routes[i].match(path); ok {
 			c.route, c.args = &routes[i], args
@@ -128,7 +128,24 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, routes []route,
 	c.route.serve(s, c)
 }
 
-// match tells whether an escaped path fits the pattern, and what its variables stand
+// sentPath is the path of a request as the client spelled it, escaped or not: one that
+// was spelled anew after decoding could name another URL than a request for it does.
+func sentPath(r *http.Request) string {
+	if r.RequestURI == "" { // no server has read it
+		return r.URL.EscapedPath()
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	_, path, _ = strings.Cut(path, "://") // the absolute form (RFC 9112 §3.2.2)
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[i:]
+	}
+	return "/"
+}
+
+// match tells whether a path, as it was sent, fits the pattern, and what its variables stand
 // for, in order: a segment decoded, all that is left as it was sent. What cannot be
 // decoded fits nothing.
 func (t *route) match(path string) (args []string, ok bool) {

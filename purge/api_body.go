@@ -147,7 +147,7 @@ func (p *bodyParser) object(v *value, depth int) error {
 		}
 		name, _ := token.(string)
 		if _, twice := v.fields[name]; twice {
-			return fmt.Errorf("%q stands twice", clip(name))
+			return fmt.Errorf("%s stands twice", clip(name))
 		}
 		at := plainName(name)
 		if v.at != "" {

@@ -142,6 +142,9 @@ func (s *Service) fastlyURL(c *call) {
 			return
 		}
 		text = whole
+	} else {
+		// A request target has no fragment: what a path sends as it is belongs to it.
+		text = strings.ReplaceAll(text, "#", "%23")
 	}
 	if c.r.URL.RawQuery != "" {
 		text += "?" + c.r.URL.RawQuery

@@ -59,7 +59,7 @@ func FuzzPublic(f *testing.F) {
 		}
 		u.RawQuery = query
 		r := httptest.NewRequest(http.MethodPost, "https://purge.example.net/", strings.NewReader(body))
-		r.Method, r.URL = method, u
+		r.Method, r.URL, r.RequestURI = method, u, target
 		r.Header.Set(name, line)
 		r.Header.Set("Authorization", "Bearer "+secretBoth)
 		s, log := direct()

@@ -90,6 +90,9 @@ func (h *history) logged(e Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seq = max(h.seq, e.Seq)
+	if e.ID == (ID{}) { // stands for what was left out of the log: nobody ordered it
+		return nil
+	}
 	if m := h.of(e.ID, e); !m.whole {
 		m.count(e)
 	}

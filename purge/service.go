@@ -33,11 +33,13 @@ type Names interface {
 	Target(site, scheme, host, path, query string) (host2, path2, query2 string, err error)
 }
 
-// Classes is what Names may also implement: it names the class of URLs that
-// No-Vary-Search makes equal to a normalised one, "" for none, as in
-// [cachestore.Subject].
-type Classes interface {
-	Class(site, scheme, host, path, query string) string
+// Forms is what Names may also implement, where a URL's response may be stored in more
+// forms than that of Target. It takes what Target takes and returns every normalised
+// query under which the response may be stored, and every class of URLs that
+// No-Vary-Search makes equal to it, as in [cachestore.Subject]. For the site "*" the
+// host may be "*": then a class is one that bears no host.
+type Forms interface {
+	Forms(site, scheme, host, path, query string) (queries, classes []string)
 }
 
 // Count counts the stored responses of a site that bear one of the marks, until stop;
@@ -264,7 +266,7 @@ func (s *Service) unlogged(err error) *Refusal {
 	if errors.Is(err, ErrTooBig) {
 		return refuse(http.StatusRequestEntityTooLarge, "the order is too big; nothing was purged; send several orders")
 	}
-	refusal := refuse(http.StatusServiceUnavailable, "the purge log failed: nothing was purged: %v", err)
+	refusal := refuse(http.StatusServiceUnavailable, "%v", err)
 	switch {
 	case errors.Is(err, ErrBusy):
 		refusal.Reason = "the purge log is busy: nothing was purged; try again"

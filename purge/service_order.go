@@ -19,6 +19,9 @@ const (
 	maxTagBytes  = 1 << 10
 	maxHostBytes = 255
 	maxKeyBytes  = 255
+	// maxForms is how many queries and classes of one URL are told apart; of what has
+	// more the whole path is purged.
+	maxForms = 64
 )
 
 // Order is what somebody wants purged, all or nothing, of one site.
@@ -229,18 +232,26 @@ func (c *compiler) url(at string, t target, hosts []string, ignoreQuery bool) {
 		c.problem(at, "has a query, which ignore_query does without")
 		return
 	}
-	c.named(at, hosts, t, func(scheme, host, path, query string) {
-		if ignoreQuery {
-			c.add(at)(Path(c.site.name, host, path))
-			return
-		}
-		c.add(at)(URL(c.site.name, host, path, query))
-		if classes, ok := c.names.(Classes); ok {
-			if class := classes.Class(c.site.name, scheme, host, path, query); class != "" {
+	for _, host := range hosts {
+		c.named(at, []string{host}, t, func(scheme, keyed, path, query string) {
+			queries, classes := []string{query}, []string(nil)
+			if forms, ok := c.names.(Forms); ok {
+				others, all := forms.Forms(c.site.name, scheme, host, t.path, t.query)
+				queries, classes = append(queries, others...), all
+			}
+			// The path covers all queries, and all classes, since those are of one path.
+			if ignoreQuery || len(queries)+len(classes) > maxForms {
+				c.add(at)(Path(c.site.name, keyed, path))
+				queries = nil
+			}
+			for _, each := range queries {
+				c.add(at)(URL(c.site.name, keyed, path, each))
+			}
+			for _, class := range classes[:min(len(classes), maxForms)] {
 				c.add(at)(Class(c.site.name, class))
 			}
-		}
-	})
+		})
+	}
 }
 
 // hostsOf returns the hosts under which a target may be stored: that which it names,

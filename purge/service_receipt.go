@@ -3,8 +3,10 @@ package purge
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -119,7 +121,7 @@ func (r *repeats) forgetOldest() {
 
 // onceOnly carries an order out that has a key, unless it was already.
 func (s *Service) onceOnly(ctx context.Context, caller Caller, o *Order, entries []Entry) (Receipt, *Refusal) {
-	content := contentOf(entries)
+	content := contentOf(o)
 	known := s.once.find(repeatKey{site: o.Site, who: caller.Name, key: o.Key}, content, s.options.Now())
 	if known.content != content {
 		return Receipt{}, refuse(http.StatusConflict, "another order has this Idempotency-Key; nothing was purged")
@@ -140,17 +142,27 @@ func (s *Service) onceOnly(ctx context.Context, caller Caller, o *Order, entries
 	return receipt, refusal
 }
 
-// contentOf is a digest of what is purged, and how.
-func contentOf(entries []Entry) (sum [sha256.Size]byte) {
+// contentOf is a digest of what is purged, and how, as it was ordered: what that comes
+// to may differ by the time the order is repeated.
+func contentOf(o *Order) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	for _, e := range entries {
-		soft := byte(0)
-		if e.Soft {
-			soft = 1
+	text := func(s string) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	for _, list := range [][]string{o.URLs, o.Prefixes, o.Tags, o.Hosts} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(list))))
+		for _, item := range list {
+			text(item)
 		}
-		h.Write([]byte{byte(e.Kind), soft})
-		h.Write([]byte(e.Value))
-		h.Write([]byte{0}) // in no value
+	}
+	for _, is := range []bool{o.IgnoreQuery, o.Everything, o.Soft, o.target != nil} {
+		text(strconv.FormatBool(is))
+	}
+	if o.target != nil {
+		text(o.target.host)
+		text(o.target.path)
+		text(o.target.query)
 	}
 	h.Sum(sum[:0])
 	return sum

@@ -250,6 +250,7 @@ func (q request) http() *http.Request {
 	path, query, _ := strings.Cut(q.target, "?")
 	r.URL.RawQuery = query
 	r.URL.Path, r.URL.RawPath = unescaped(path), path
+	r.RequestURI = q.target
 	for name, lines := range q.header {
 		r.Header[name] = lines
 	}

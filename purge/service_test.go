@@ -48,7 +48,7 @@ func TestLogFails(t *testing.T) {
 		err  error
 		says string
 	}{
-		{errors.New("no space left on device"), "nothing was purged: no space left on device"},
+		{errors.New("purge log: nothing was purged: no space left on device"), "nothing was purged: no space left on device"},
 		{fmt.Errorf("wrapped: %w", ErrBusy), "busy"},
 		{context.DeadlineExceeded, "whether it was purged is unknown"},
 	} {

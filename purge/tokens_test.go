@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,33 +90,42 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// classedNames knows a class for each URL with a query.
+// classedNames knows two forms of each URL with a query, and a class in each scheme.
 type classedNames struct{ testNames }
 
-func (classedNames) Class(_, scheme, host, path, query string) string {
+func (classedNames) Forms(_, scheme, host, path, query string) (queries, classes []string) {
 	if query == "" {
-		return ""
+		return []string{""}, nil
 	}
-	return scheme + " " + host + path
+	if query == "many" {
+		for i := range maxForms {
+			queries = append(queries, strconv.Itoa(i))
+		}
+	}
+	return append(queries, query, query+"&whole"), []string{scheme + " " + host + path}
 }
 
-// TestClasses: the purge of a URL strikes all that No-Vary-Search makes equal to it.
-func TestClasses(t *testing.T) {
+// TestForms: the purge of a URL strikes all forms of it, and all that No-Vary-Search
+// makes equal to it; where that is too much, its path.
+func TestForms(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.options.Names = classedNames{}
-	if _, err := r.Purge(t.Context(), Order{Site: siteWWW, URLs: []string{"/a", "/b?x=1"}}); err != nil {
+	if _, err := r.Purge(t.Context(), Order{Site: siteWWW, URLs: []string{"/a", "https://example.com/b?x=1", "/c?many"}}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		siteWWW + " url " + siteWWW + "/a", siteWWW + " url " + siteWWW + "/b?x=1",
-		siteWWW + " class https " + siteWWW + "/b", siteWWW + " class http " + siteWWW + "/b",
+		siteWWW + " url " + siteWWW + "/a", siteWWW + " url " + siteWWW + "/b?x=1", siteWWW + " url " + siteWWW + "/b?x=1&whole",
+		siteWWW + " class https example.com/b", siteWWW + " class http example.com/b", siteWWW + " path " + siteWWW + "/c",
+	}
+	for _, host := range []string{siteWWW, "example.com", "img.example.com"} {
+		want = append(want, siteWWW+" class https "+host+"/c", siteWWW+" class http "+host+"/c")
 	}
 	if diff := cmp.Diff(want, r.struck()); diff != "" {
 		t.Errorf("log (-want +got)\n%s", diff)
 	}
 	record, _ := r.history.find(r.log.all()[0].ID)
-	if diff := cmp.Diff(map[string]int{"url": 2}, record.Items); diff != "" {
+	if diff := cmp.Diff(map[string]int{"url": 3, "path": 1}, record.Items); diff != "" {
 		t.Errorf("the history counts what was ordered (-want +got)\n%s", diff)
 	}
 }
