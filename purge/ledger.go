@@ -13,7 +13,7 @@ import (
 const (
 	defaultMaxEntries = 1_000_000
 	defaultMaxBytes   = 64 << 20
-	defaultMaxLocal   = 1 << 16
+	defaultMaxLocal   = 1 << 19
 )
 
 // Options of a [Ledger].
@@ -25,7 +25,7 @@ type Options struct {
 	// 64 MiB. While a table is copied into another there are two.
 	MaxEntries int
 	MaxBytes   int64
-	// MaxLocal bounds what [Ledger.Invalidate] remembers; 0 = 65,536 marks.
+	// MaxLocal bounds what [Ledger.Invalidate] remembers; 0 = 524,288 marks.
 	MaxLocal int
 }
 
@@ -45,6 +45,7 @@ type Ledger struct {
 	version atomic.Uint64
 	seq     atomic.Int64 // of the newest entry that was applied
 	moment  atomic.Int64 // counts the invalidations
+	swept   atomic.Int64 // the newest that was forgotten after a sweep
 	logged  atomic.Pointer[table]
 	locals  atomic.Pointer[table]
 
@@ -200,25 +201,52 @@ func (l *Ledger) Invalidate(marks ...cachestore.Mark) {
 	l.version.Add(1)
 }
 
-// Forget drops the entries and invalidations that are not above before, the birth of
-// the oldest response that is stored or being fetched: they can strike nothing any
-// more. A response that is older nonetheless counts as struck. It reads all entries:
-// now and then is enough.
+// Forget drops the entries of the log that are not above before.Seq, before being the
+// birth of the oldest response that is stored or being fetched: they can strike
+// nothing any more. A response that is older nonetheless counts as struck. It reads
+// all entries: now and then is enough. Invalidations are not its business, but that of
+// [Ledger.ForgetSwept]; before.Local does not count.
 func (l *Ledger) Forget(before cachestore.Birth) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.drop(&l.logged, before.Seq)
-	l.drop(&l.locals, before.Local)
+	if kept := l.without(l.logged.Load(), before.Seq); kept != nil {
+		l.logged.Store(kept)
+	}
 }
 
-func (l *Ledger) drop(at *atomic.Pointer[table], limit int64) {
-	t := at.Load()
-	if t.live == 0 || !slices.ContainsFunc(t.newest(), func(n int64) bool { return n <= limit }) {
+// ForgetSwept drops the invalidations up to a moment, a [cachestore.Birth.Local],
+// after which the caller has removed from the store all that they struck. What is
+// stored stays valid, however old. What is still being fetched was not there to be
+// removed: [Ledger.Late] tells it.
+func (l *Ledger) ForgetSwept(moment int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	moment = min(moment, l.moment.Load())
+	if moment <= l.swept.Load() {
 		return
+	}
+	l.swept.Store(moment) // before they are gone: see Late
+	t := l.locals.Load()
+	if kept := l.without(t, moment); kept != nil {
+		kept.hardFloor, kept.softFloor = t.hardFloor, t.softFloor
+		l.locals.Store(kept)
+	}
+}
+
+// Late tells that what was born then and is not stored yet must not be: invalidations
+// that came since were forgotten. Ask after [Ledger.Judge]: of an invalidation that is
+// forgotten meanwhile one of the two knows.
+func (l *Ledger) Late(born cachestore.Birth) bool { return born.Local < l.swept.Load() }
+
+// without is a table without what is up to the limit, nil where there is nothing. The
+// caller holds mu.
+func (l *Ledger) without(t *table, limit int64) *table {
+	if t.live == 0 || !slices.ContainsFunc(t.newest(), func(n int64) bool { return n <= limit }) {
+		return nil
 	}
 	kept := t.after(limit, 0)
 	l.counts.forgotten += uint64(t.live - kept.live)
-	at.Store(kept)
+	return kept
 }
 
 // Seq is the number of the newest entry that was applied.

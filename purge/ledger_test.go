@@ -163,7 +163,7 @@ func TestForget(t *testing.T) {
 	}
 	l.Forget(cachestore.Birth{Seq: 4000, Local: 4900})
 	s := l.Stats()
-	if s.Entries != 1000 || s.LocalEntries != 100 || s.Forgotten != 8900 || s.Folded != 0 || s.HardFloor != 4000 || s.SoftFloor != 3999 {
+	if s.Entries != 1000 || s.LocalEntries != 5000 || s.Forgotten != 4000 || s.Folded != 0 || s.HardFloor != 4000 || s.SoftFloor != 3999 {
 		t.Errorf("stats %+v", s)
 	}
 	o := fetched(l, answerAt("/", ""))
@@ -176,9 +176,46 @@ func TestForget(t *testing.T) {
 	if got := o.judge(l); got != cachestore.Gone {
 		t.Errorf("one that is older than was said: verdict %d, want gone", got)
 	}
-	l.Forget(cachestore.Birth{Seq: 5000, Local: 5000})
+	l.Forget(cachestore.Birth{Seq: 5000})
+	l.ForgetSwept(5000)
 	if s := l.Stats(); s.Entries != 0 || s.LocalEntries != 0 || s.Bytes != 2*minSlots*slotBytes {
 		t.Errorf("stats %+v, want an empty ledger", s)
+	}
+}
+
+// TestForgetSwept: what is stored outlives the invalidations that did not strike it,
+// and what was on its way meanwhile is told.
+func TestForgetSwept(t *testing.T) {
+	t.Parallel()
+	l := testLedger()
+	stored := fetched(l, answerAt("/", ""))
+	for i := range int64(10) {
+		l.Invalidate(cachestore.Mark(i + 1))
+	}
+	between := l.Now()
+	l.Invalidate(stored.marks...)
+	l.ForgetSwept(between.Local)
+	if s := l.Stats(); s.LocalEntries != len(stored.marks) || s.Forgotten != 10 || s.Folded != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	for _, c := range []struct {
+		born int64
+		late bool
+	}{{0, true}, {9, true}, {10, false}, {11, false}} {
+		if got := l.Late(cachestore.Birth{Local: c.born}); got != c.late {
+			t.Errorf("born at %d: late %v, want %v", c.born, got, c.late)
+		}
+	}
+	if got := stored.judge(l); got != cachestore.Gone {
+		t.Errorf("what was struck since: verdict %d, want gone", got)
+	}
+	l.ForgetSwept(5) // goes back
+	l.ForgetSwept(1 << 40)
+	if got := stored.judge(l); got != cachestore.Valid {
+		t.Errorf("a response that the sweep has left: verdict %d, want valid", got)
+	}
+	if l.Late(l.Now()) || !l.Late(between) {
+		t.Errorf("late: now %v, before the last invalidations %v; want false, true", l.Late(l.Now()), l.Late(between))
 	}
 }
 

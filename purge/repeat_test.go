@@ -90,8 +90,13 @@ func TestRepeatComesToSomethingElse(t *testing.T) {
 		t.Errorf("the same order again: %v", err)
 	}
 	for _, other := range []Order{
-		{URLs: []string{"/b"}}, {URLs: []string{"/a"}, Soft: true}, {URLs: []string{"/a"}, IgnoreQuery: true},
-		{Prefixes: []string{"/a"}}, {Tags: []string{"/a"}}, {Everything: true}, {URLs: []string{"/a"}, Tags: []string{"b"}},
+		{URLs: []string{"/b"}},
+		{URLs: []string{"/a"}, Soft: true},
+		{URLs: []string{"/a"}, IgnoreQuery: true},
+		{Prefixes: []string{"/a"}},
+		{Tags: []string{"/a"}},
+		{Everything: true},
+		{URLs: []string{"/a"}, Tags: []string{"b"}},
 		{target: &target{host: siteWWW, path: "/a"}},
 	} {
 		other.Site, other.Key = siteWWW, "k"
