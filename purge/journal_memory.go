@@ -3,15 +3,18 @@ package purge
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // MemoryLog is a [Log] that ends with the process, for a node that keeps nothing.
-// It remembers the newest entries; what is older is to be had as a purge of everything
-// only, as hard as the hardest.
+// It remembers the newest entries, and those that somebody who follows has not read;
+// who comes later has the older ones as a purge of everything only, as hard as the
+// hardest.
 type MemoryLog struct {
-	now  func() time.Time
-	tail *tail
+	now     func() time.Time
+	tail    *tail
+	waiting atomic.Int64 // appends that wait for those who follow
 
 	mu    sync.Mutex // what follows, and the order of appends
 	ids   remembered
@@ -21,13 +24,18 @@ type MemoryLog struct {
 	hard, soft int64
 }
 
+// maxWaiting is how many appends wait for those who follow a [MemoryLog].
+const maxWaiting = 256
+
 // Memory makes an empty log.
 func Memory(now func() time.Time) *MemoryLog {
 	first := now().UnixMilli() << numberBits
 	return &MemoryLog{now: now, tail: newTail(first - 1), first: first, next: first}
 }
 
-// Append implements [Log].
+// Append implements [Log]. Where those who follow are so far behind that entries would
+// fall out before they are read, it waits for them; ErrBusy if ctx ends meanwhile, or
+// if too many wait already.
 func (m *MemoryLog) Append(ctx context.Context, id ID, entries []Entry) (last int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -36,10 +44,35 @@ func (m *MemoryLog) Append(ctx context.Context, id ID, entries []Entry) (last in
 	if err != nil {
 		return 0, err
 	}
+	last, wait := m.add(id, added)
+	if wait == nil {
+		return last, nil
+	}
+	if m.waiting.Add(1) > maxWaiting {
+		m.waiting.Add(-1)
+		return 0, ErrBusy
+	}
+	defer m.waiting.Add(-1)
+	for wait != nil {
+		select {
+		case <-wait:
+			last, wait = m.add(id, added)
+		case <-ctx.Done():
+			return 0, ErrBusy
+		}
+	}
+	return last, nil
+}
+
+// add appends where there is room; else wait is closed when there may be.
+func (m *MemoryLog) add(id ID, added []Entry) (last int64, wait <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if last, known := m.ids.last[id]; known {
 		return last, nil
+	}
+	if fits, wait := m.tail.room(added); !fits {
+		return 0, wait
 	}
 	m.next = number(added, m.next)
 	for _, e := range m.tail.add(added) {

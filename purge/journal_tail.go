@@ -18,13 +18,66 @@ type tail struct {
 	entries []Entry // never written again but at the end
 	bytes   int
 	floor   int64 // entries up to it are not here
+	// unread is the number from which on somebody has not read; it stays where the last
+	// who followed left off. readers are those who follow, by the number each is at.
+	unread  int64
+	readers map[*int64]bool
+	passed  chan struct{} // closed when unread rises; nil = nobody waits
 	last    int64
 	wake    chan struct{}
 	closed  bool
 }
 
 func newTail(last int64) *tail {
-	return &tail{floor: last, last: last, wake: make(chan struct{})}
+	return &tail{floor: last, last: last, unread: last + 1, readers: make(map[*int64]bool), wake: make(chan struct{})}
+}
+
+// room tells whether further entries of one append fit in without letting go of what
+// somebody who follows has not read. Where they do not, wait is closed when more has
+// been read.
+func (t *tail) room(entries []Entry) (fits bool, wait <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.unread > t.last {
+		return true, nil
+	}
+	n, bytes := len(entries), 0
+	for i := range entries {
+		bytes += textBytes(&entries[i])
+	}
+	for i := len(t.entries) - 1; i >= 0 && t.entries[i].Seq >= t.unread; i-- {
+		n++
+		bytes += textBytes(&t.entries[i])
+	}
+	if n <= maxTail/2 && bytes <= maxTailBytes/2 { // what halving leaves
+		return true, nil
+	}
+	if t.passed == nil {
+		t.passed = make(chan struct{})
+	}
+	return false, t.passed
+}
+
+// read notes how far somebody who follows has come; joining and leaving are noted too.
+func (t *tail) read(at *int64, next int64, follows bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if *at = next; follows {
+		t.readers[at] = true
+	} else {
+		delete(t.readers, at)
+	}
+	before, unread := t.unread, t.last+1
+	for reader := range t.readers {
+		unread = min(unread, *reader)
+	}
+	if len(t.readers) == 0 {
+		unread = max(before, next)
+	}
+	if t.unread = unread; unread > before && t.passed != nil {
+		close(t.passed)
+		t.passed = nil
+	}
 }
 
 // add publishes entries. It returns those that fell out.
@@ -109,10 +162,13 @@ func (t *tail) close() {
 // follow calls fn with all entries from the number next on. Those that the tail has
 // no more are the business of older, which returns the number to go on with.
 func (t *tail) follow(ctx context.Context, next int64, fn func(Entry) error, older func(next int64) (int64, error)) error {
+	at := new(int64)
+	defer func() { t.read(at, next, false) }()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		t.read(at, next, true)
 		entries, behind, wake, err := t.from(next)
 		switch {
 		case err != nil:
