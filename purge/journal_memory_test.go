@@ -56,6 +56,7 @@ func TestMemoryBusy(t *testing.T) {
 		mustAppend(t, m, i, tagged(i))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	refused := make(chan error)
 	const more = maxWaiting + 1
 	for i := range more {

@@ -36,7 +36,7 @@ type Names interface {
 // Forms is what Names may also implement, where a URL's response may be stored in more
 // forms than that of Target. It takes what Target takes and returns every normalised
 // query under which the response may be stored, and every class of URLs that
-// No-Vary-Search makes equal to it, as in [cachestore.Subject]. For the site "*" the
+// No-Vary-Search makes equal to it, as in [cachestore.Subject], "" for none. For the site "*" the
 // host may be "*": then a class is one that bears no host.
 type Forms interface {
 	Forms(site, scheme, host, path, query string) (queries, classes []string)

@@ -248,7 +248,9 @@ func (c *compiler) url(at string, t target, hosts []string, ignoreQuery bool) {
 				c.add(at)(URL(c.site.name, keyed, path, each))
 			}
 			for _, class := range classes[:min(len(classes), maxForms)] {
-				c.add(at)(Class(c.site.name, class))
+				if class != "" {
+					c.add(at)(Class(c.site.name, class))
+				}
 			}
 		})
 	}
