@@ -158,8 +158,11 @@ func (s *story) running() *process {
 }
 
 func (s *story) waitExit(_ bool, args []string) {
-	_, args = s.args("wait-exit CODE", args, 1, 1)
-	p := s.running()
+	_, args = s.args("wait-exit CODE|killed", args, 1, 1)
+	p, want := s.running(), -1 // as of a process that a signal ended
+	if args[0] != "killed" {
+		want = s.number(args[0])
+	}
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	select {
@@ -170,7 +173,7 @@ func (s *story) waitExit(_ bool, args []string) {
 	p.waited = true
 	fmt.Fprint(s.ts.Stdout(), p.stdout.String())
 	fmt.Fprint(s.ts.Stderr(), p.stderr.String())
-	if got, want := p.cmd.ProcessState.ExitCode(), s.number(args[0]); got != want {
+	if got := p.cmd.ProcessState.ExitCode(); got != want {
 		s.ts.Fatalf("exit code %d, want %d", got, want)
 	}
 }

@@ -22,7 +22,8 @@
 //	start perigee ARGS…          starts perigee in the background, on free ports where ARGS name none, and sets $EDGE
 //	                             (the URL for this story's wire), $EDGETLS, $ADDR and $ADDRTLS (host:port), $ADMIN
 //	start -as NAME perigee ARGS… starts another; $NAME is its URL in clear. No other command speaks of it
-//	signal SIG                   sends HUP, INT, TERM or KILL; wait-exit CODE waits for its end: then stdout and stderr are its own
+//	signal SIG                   sends HUP, INT, TERM or KILL; wait-exit CODE waits for its end: then stdout and stderr are its own;
+//	                             wait-exit killed for one that a signal ended
 //	exits CODE perigee ARGS…     runs it in the foreground; stdout and stderr are its own
 //	log REGEXP                   waits until its stderr matches; ! log: does not match now
 //
@@ -42,6 +43,7 @@
 //	metric REGEXP N              waits until the series that match REGEXP sum up to N
 //	json FILE PATH=VALUE…        FILE (or stdout) is JSON with these values; PATH~REGEXP matches, PATH@N counts
 //	logged FILE NAME=VALUE…      waits for a line of JSON with all of these; NAME~REGEXP, NAME! = absent
+//	flip GLOB                    flips a bit in the middle of the one file that fits
 //	gunzip FILE OUT              writes what FILE holds in gzip to OUT
 //	cert NAME HOST…              writes NAME.pem and NAME.key
 //	places FILE PREFIX=CC…       writes a database of countries, in the format of the published ones
@@ -130,7 +132,7 @@ func storyCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"open": (*story).open, "head": (*story).head, "read": (*story).read, "rest": (*story).rest, "leave": (*story).leave,
 		"dial": (*story).dial, "send": (*story).send, "expect": (*story).expect, "eof": (*story).eof,
 		"wait-for": (*story).waitFor, "wait-file": (*story).waitFile, "metric": (*story).metric, "json": (*story).json,
-		"logged": (*story).logged, "places": (*story).places, "gunzip": (*story).gunzip, "cert": (*story).cert, "freeport": (*story).freePort,
+		"logged": (*story).logged, "places": (*story).places, "flip": (*story).flip, "gunzip": (*story).gunzip, "cert": (*story).cert, "freeport": (*story).freePort,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			s := ts.Value(storyKey{}).(*story)
@@ -317,6 +319,20 @@ func (s *story) cert(_ bool, args []string) {
 	s.ts.Check(err)
 	s.ts.Check(os.WriteFile(s.ts.MkAbs(args[0]+".pem"), cert, 0o600))
 	s.ts.Check(os.WriteFile(s.ts.MkAbs(args[0]+".key"), key, 0o600))
+}
+
+// flip damages a file as a disk does.
+func (s *story) flip(_ bool, args []string) {
+	_, args = s.args("flip GLOB", args, 1, 1)
+	files, err := filepath.Glob(s.ts.MkAbs(args[0]))
+	s.ts.Check(err)
+	if len(files) != 1 {
+		s.ts.Fatalf("%s are %d files, want one", args[0], len(files))
+	}
+	text, err := os.ReadFile(files[0])
+	s.ts.Check(err)
+	text[len(text)/2] ^= 1
+	s.ts.Check(os.WriteFile(files[0], text, 0o600))
 }
 
 func (s *story) number(text string) int {
