@@ -65,6 +65,24 @@ func (l *filling) get(key httpcache.Key, buf []*Object) []*Object {
 	return buf
 }
 
+// sweep marks the fills as removed whose objects are gone, for good: the guard may
+// forget why, and they would be seen again. It returns how many that are.
+func (l *filling) sweep(gone func(*Object) bool) (n int) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.RLock()
+		for _, fills := range s.m {
+			for _, f := range fills {
+				if !f.removed.Load() && gone(f.object) && !f.removed.Swap(true) {
+					n++
+				}
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return n
+}
+
 // forget marks the fills under key as removed and returns how many there were.
 func (l *filling) forget(key httpcache.Key) int {
 	s := l.shard(key)

@@ -36,6 +36,22 @@ func (s *Store) valid(objects []*Object, from int) []*Object {
 	return kept
 }
 
+// Sweep looks at everything that is stored or arriving and lets go what is gone, so
+// that its room is free before anybody asks for it. What the guard knew before a sweep
+// began strikes nothing after it. It returns how much was let go.
+func (s *Store) Sweep() (n int) {
+	swept := s.fills.sweep(s.gone)
+	s.counts.removed.Add(int64(swept))
+	n = swept
+	for o := range s.home.All() {
+		if s.gone(o) {
+			s.discard(o)
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Store) discard(o *Object) {
 	if s.home.Discard(o) {
 		s.counts.removed.Add(1)

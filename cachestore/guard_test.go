@@ -87,3 +87,39 @@ func TestGuardKeepsPartsApart(t *testing.T) {
 		t.Errorf("found %+v, want the later part alone", got)
 	}
 }
+
+// A sweep frees the room of what is gone before anybody asks for it.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1<<20)
+	guard := new(before)
+	r.store.Watch(guard)
+	for i := range int64(10) {
+		f := r.store.Begin(cachestore.Beginning{
+			Key: storetest.Key(int(i)), Stored: storetest.Stored(t), Length: 10, Born: cachestore.Birth{Local: i},
+		})
+		if err := f.Copy(context.Background(), bytes.NewReader(storetest.Content(1, 10))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := r.budget.Used()
+	guard.moment.Store(4)
+	if n := r.store.Sweep(); n != 4 || r.store.Stats().Objects != 6 || r.budget.Used() >= used {
+		t.Errorf("%d swept, %d objects left, %d of %d bytes used", n, r.store.Stats().Objects, r.budget.Used(), used)
+	}
+	if n := r.store.Sweep(); n != 0 {
+		t.Errorf("%d swept a second time", n)
+	}
+	arriving := r.store.Begin(cachestore.Beginning{
+		Key: storetest.Key(20), Stored: storetest.Stored(t), Length: 10, Born: cachestore.Birth{Local: 5},
+	})
+	guard.moment.Store(6)
+	r.store.Sweep()
+	guard.moment.Store(0) // it forgets
+	if err := arriving.Copy(context.Background(), bytes.NewReader(storetest.Content(1, 10))); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.get(20); len(got) != 0 {
+		t.Errorf("what arrived as it was struck is stored: %v", got)
+	}
+}

@@ -21,8 +21,10 @@ func (f *Fill) beginPart(with Beginning) {
 	f.part = extent{off: with.Part.First, end: with.Part.Last + 1, body: f.body}
 	o.row, o.size = []extent{f.part}, with.Size
 	var base []extent
-	if f.shares(with.Base) {
+	if f.shares(with.Base) && !f.store.gone(with.Base) {
 		base = shown(with.Base.extents())
+		// What strikes the bytes that are shown strikes who shows them.
+		o.born, o.marks = o.born.earlier(with.Base.born), joinMarks(with.Base.marks, o.marks)
 	}
 	o.weigh(1 + len(base))
 	if row := unite(base, f.part); row != nil && !slices.Contains(fit(row, f.part), f.part) {

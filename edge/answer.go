@@ -130,9 +130,7 @@ func (x *exchange) markResponse(h http.Header, result Result, status httpcache.C
 	h["X-Cache"] = xCache[result]
 	addVia(h, "HTTP/1.1")
 	if x.policy != nil && result != ResultError {
-		for _, name := range x.policy.key.vary {
-			addVary(h, name) // caches behind us have no other way to know
-		}
+		x.site.policies.markVaries(h, x.policy.key, x.target.Path)
 	}
 	switch {
 	case x.final != nil:

@@ -124,11 +124,7 @@ func (e *errand) lead(ctx context.Context) (*landing, error) {
 
 // stored is what may be stored for the errand's target by now.
 func (e *errand) stored() []*cachestore.Object {
-	objects := e.h.store.Get(e.key, nil)
-	if e.key != e.plainKey {
-		objects = e.h.store.Get(e.plainKey, objects)
-	}
-	return objects
+	return e.h.find(e.site, &e.naming, nil)
 }
 
 // rulesFor is the site's say about a response.
@@ -159,6 +155,7 @@ const (
 func (e *errand) ask(ctx context.Context, whom audience) *landing {
 	life, headCame, end := e.h.detached(ctx)
 	e.asked = e.h.ledger.Now()
+	e.letGo()
 	request := e.request(whom)
 	e.ranged = whom == forOne && len(request.Header[httpcache.RangeField]) > 0
 	e.conditional = whom == forOne && !e.validate && conditional(request.Header)
@@ -179,6 +176,18 @@ func (e *errand) ask(ctx context.Context, whom audience) *landing {
 	_ = response.Body.Close()
 	e.held, e.validate, e.base, e.part = nil, false, nil, ""
 	return e.ask(ctx, forAll)
+}
+
+// letGo forgets what was held if it was purged since it was found: a 304 to its
+// validators would bring it back.
+func (e *errand) letGo() {
+	if e.held == nil || e.h.verdict(e.held) != cachestore.Gone {
+		return
+	}
+	e.held, e.validate, e.onError, e.early = nil, false, false, false
+	if e.base != nil {
+		e.base, e.part = nil, ""
+	}
 }
 
 // detached is the life of a fetch: until headCame is called ctx ends it, and then

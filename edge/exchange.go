@@ -272,11 +272,7 @@ func (x *exchange) choose(objects []*cachestore.Object, now time.Time) (found *c
 
 // stored appends every response to buf that is stored under the request's names.
 func (x *exchange) stored(buf []*cachestore.Object) []*cachestore.Object {
-	objects := x.h.store.Get(x.key, buf)
-	if x.key != x.plainKey {
-		objects = x.h.store.Get(x.plainKey, objects)
-	}
-	return objects
+	return x.h.find(x.site, &x.naming, buf)
 }
 
 // rulesFor is the site's say about a stored response.

@@ -128,3 +128,20 @@ func TestKeyedDeviceTail(t *testing.T) {
 	h := http.Header{"User-Agent": {fmt.Sprint(strings.Repeat("x", 1024), " iPhone Mobile")}}
 	t.Log(deviceClass(h))
 }
+
+// A rule that looks at a cookie and changes what is stored has its word in the key;
+// caches behind us learn of it, where the rule may apply, from Vary.
+func TestKeyedRuleIsInVary(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		ttl := time.Hour
+		r.ruled(Rule{Match: Match{Paths: globs("/a*"), Cookies: [][]Named{{named("plan")}}, Fields: [][]Named{{named("X-Beta")}}}, TTL: &ttl})
+		for target, want := range map[string]string{"/a": "X-Beta,Cookie", "/b": ""} {
+			for range 2 {
+				a := r.get(target + "?size=1&cc=max-age%3D60")
+				if got := strings.Join(a.Header["Vary"], ","); got != want {
+					t.Errorf("%s (%s): Vary %q, want %q", target, a.Header.Get("X-Cache"), got, want)
+				}
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type Ledger interface {
 	// Invalidate strikes marks on this node, until it ends (RFC 9111 §4.4). What was
 	// born before is gone; each mark counts one in Birth.Local.
 	Invalidate(marks ...cachestore.Mark)
+	// Late tells that what was invalidated since a birth may be forgotten already.
+	Late(born cachestore.Birth) bool
 }
 
 // verdict is what the ledger says of an object. It makes a handler the guard of its
@@ -37,6 +40,22 @@ func (h *Handler) verdict(o *cachestore.Object) cachestore.Verdict {
 
 // Verdict implements [cachestore.Guard].
 func (h *Handler) Verdict(o *cachestore.Object) cachestore.Verdict { return h.verdict(o) }
+
+// find appends what is stored for a target of a site. A host that has got a site of
+// its own finds nothing of what another site stored for it: the marks of that are
+// those of the other site.
+func (h *Handler) find(site *Site, n *naming, buf []*cachestore.Object) []*cachestore.Object {
+	objects := h.store.Get(n.key, buf)
+	if n.key != n.plainKey {
+		objects = h.store.Get(n.plainKey, objects)
+	}
+	for i, o := range objects {
+		if o.Label().Site != site.Name {
+			return slices.DeleteFunc(objects[i:], func(o *cachestore.Object) bool { return o.Label().Site != site.Name })
+		}
+	}
+	return objects
+}
 
 // decide is what the law says of a stored response, given what was purged.
 func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cachestore.Object, now time.Time) httpcache.Decision {
@@ -50,7 +69,7 @@ func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cach
 // struckSince tells whether one of the marks was struck hard since a moment.
 func (h *Handler) struckSince(born cachestore.Birth, marks ...cachestore.Mark) bool {
 	var unchecked atomic.Uint64
-	return h.ledger.Judge(born, marks, &unchecked) == cachestore.Gone
+	return h.ledger.Judge(born, marks, &unchecked) == cachestore.Gone || h.ledger.Late(born)
 }
 
 // urlMark names a target, in clear and over TLS.

@@ -145,6 +145,9 @@ func (e *errand) marks(stored *httpcache.Stored, rules *httpcache.Rules) []cache
 		whole.Query = e.query
 		marks = append(marks, e.h.urlMark(e.site, whole))
 	}
+	if e.classText != "" && e.site.Name == CatchAll {
+		marks = append(marks, e.h.ledger.ClassMark(CatchAll, anyHostClass(e.target.Path)))
+	}
 	if rules.OverridePrivate || rules.OverrideNoStore || rules.SetCookie == httpcache.SetCookieStore {
 		marks = append(marks, e.h.permissionMark(e.site))
 	}

@@ -68,7 +68,7 @@ func (x *exchange) pass() {
 		return
 	}
 	response.Body = &endingBody{ReadCloser: response.Body, end: end}
-	if !overtaken && response.Status == http.StatusOK && x.nameAsGet(e) && x.keepPosted(e, response, life) {
+	if !overtaken && response.Status == http.StatusOK && x.nameAsGet(e) && x.keepPosted(e, response, own, life) {
 		return
 	}
 	x.relay(response, ResultBypass, httpcache.CacheStatus{Fwd: e.forward, FwdStatus: response.Status, Detail: x.passDetail()})
@@ -135,7 +135,7 @@ func keepable(h http.Header) bool {
 
 // keepPosted stores what a POST has made of its own target, if the response says
 // that this is what a GET would have from now on (RFC 9110 §9.3.3), and answers.
-func (x *exchange) keepPosted(e *errand, response *origin.Response, life context.Context) bool {
+func (x *exchange) keepPosted(e *errand, response *origin.Response, own int64, life context.Context) bool {
 	meta := httpcache.Response{
 		Status: response.Status, Header: response.Header, ContentLength: response.ContentLength,
 		RequestTime: response.RequestTime, ResponseTime: response.ResponseTime,
@@ -145,7 +145,9 @@ func (x *exchange) keepPosted(e *errand, response *origin.Response, life context
 	if refusal != httpcache.Storable || meta.Status == http.StatusPartialContent {
 		return false
 	}
-	e.asked = x.h.ledger.Now() // after that of its own
+	if e.asked.Local += own; x.h.struckSince(e.asked, e.marks(stored, rules)...) {
+		return false
+	}
 	land := e.landing()
 	land.upstream, land.status = response.Upstream, response.Status
 	land.took = response.ResponseTime.Sub(response.RequestTime)

@@ -39,6 +39,7 @@ type policies struct {
 	plain      *policy                // no rule matches
 	ofResponse uint64                 // the rules that need the response
 	keyed      uint64                 // the rules that a key has to hold
+	varying    []varying              // what those that match by fields make responses vary by
 	queries    []*httpcache.QueryRule // every form in which queries are keyed
 	known      atomic.Pointer[map[uint64]*policy]
 }
@@ -52,6 +53,7 @@ func newPolicies(site *Site) *policies {
 		}
 		if rule.Match.keyless() && rule.changesShared() {
 			p.keyed |= 1 << i
+			p.varying = append(p.varying, variesBy(&rule.Match)...)
 		}
 		if rule.Key.Query != nil {
 			p.queries = append(p.queries, rule.Key.Query)
@@ -62,6 +64,37 @@ func newPolicies(site *Site) *policies {
 	known[0] = p.plain
 	p.known.Store(&known)
 	return p
+}
+
+// varying is a field by which responses at some paths differ.
+type varying struct {
+	paths []httpcache.Glob
+	field string
+}
+
+func variesBy(m *Match) (fields []varying) {
+	for _, list := range m.Fields {
+		for _, each := range list {
+			fields = append(fields, varying{m.Paths, each.Name})
+		}
+	}
+	if len(m.Cookies) > 0 {
+		fields = append(fields, varying{m.Paths, "Cookie"})
+	}
+	return fields
+}
+
+// markVaries names the fields in Vary by which the key of a response was chosen:
+// caches behind us have no other way to know.
+func (p *policies) markVaries(h http.Header, key *KeySpec, path string) {
+	for _, name := range key.vary {
+		addVary(h, name)
+	}
+	for i := range p.varying {
+		if anyGlob(p.varying[i].paths, path) {
+			addVary(h, p.varying[i].field)
+		}
+	}
 }
 
 // ruleset is the rules that count.

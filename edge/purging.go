@@ -30,20 +30,42 @@ func (h *Handler) Target(site, scheme, host, path, query string) (host2, path2, 
 	return n.target.Host, n.target.Path, n.target.Query, err
 }
 
-// Class is the class of URLs that No-Vary-Search makes equal to a normalised one.
-// Where none is known it is a name that [errand.learn] looks for: what is on its way
-// may teach that there is one, and nobody knows by now whom it means. "" is for a URL
-// that is none.
-func (h *Handler) Class(site, scheme, host, path, query string) string {
-	n, err := h.nameOf(site, scheme, host, path, query)
-	if err != nil {
-		return ""
+// Forms gives every form of a URL's query under which its response may be stored, and
+// every class of URLs that No-Vary-Search makes equal to it. It implements
+// purge.Forms.
+func (h *Handler) Forms(name, scheme, host, path, query string) (queries, classes []string) {
+	site := h.sites.Load().named(name)
+	path, fine := httpcache.NormalPath(path)
+	query, good := httpcache.NormalQuery(query)
+	if site == nil || !fine || !good {
+		return nil, nil
 	}
-	if n.classText == "" {
-		return touchedText(n.target)
+	if host == CatchAll {
+		classes = append(classes, anyHostClass(path))
 	}
-	return n.classText
+	for _, rule := range append([]*httpcache.QueryRule{nil}, site.policies.queries...) {
+		for _, scheme := range [...]string{"http", "https"} {
+			var n naming
+			n.set(h, httpcache.Target{Scheme: scheme, Host: site.keyHost(host), Path: path, Query: query}, rule)
+			if !slices.Contains(queries, n.target.Query) {
+				queries = append(queries, n.target.Query)
+			}
+			class := n.classText
+			if class == "" {
+				// Nobody knows of one by now; what is on its way may teach it: see learn.
+				class = touchedText(n.target)
+			}
+			if !slices.Contains(classes, class) {
+				classes = append(classes, class)
+			}
+		}
+	}
+	return queries, classes
 }
+
+// anyHostClass names, for the site of all hosts, what No-Vary-Search makes equal at a
+// path on any of them.
+func anyHostClass(path string) string { return "any host " + path }
 
 // nameOf is the names of a URL as a GET without any fields has them.
 func (h *Handler) nameOf(name, scheme, host, path, query string) (n naming, err error) {
@@ -67,13 +89,16 @@ func (h *Handler) nameOf(name, scheme, host, path, query string) (n naming, err 
 // Count counts the stored responses of a site that bear one of the marks, until stop;
 // atLeast says that it ended before all were looked at. It implements purge.Count.
 func (h *Handler) Count(site string, marks []cachestore.Mark, stop time.Time) (n int, atLeast bool) {
-	const lookEvery = 4096
-	seen := 0
+	const lookEvery = 256
+	seen, wanted := 0, make(map[cachestore.Mark]bool, len(marks))
+	for _, m := range marks {
+		wanted[m] = true
+	}
 	for o := range h.store.All() {
 		if seen++; seen%lookEvery == 0 && clock().After(stop) {
 			return n, true
 		}
-		if o.Label().Site == site && slices.ContainsFunc(marks, func(m cachestore.Mark) bool { return slices.Contains(o.Marks(), m) }) &&
+		if o.Label().Site == site && slices.ContainsFunc(o.Marks(), func(m cachestore.Mark) bool { return wanted[m] }) &&
 			h.verdict(o) != cachestore.Gone {
 			n++
 		}
@@ -84,6 +109,10 @@ func (h *Handler) Count(site string, marks []cachestore.Mark, stop time.Time) (n
 // orderPurge hands a PURGE over.
 func (x *exchange) orderPurge() {
 	x.record.Reason = "purge"
+	if x.site.RedirectToHTTPS && x.target.Scheme == "http" {
+		x.fail(failure{status: http.StatusMisdirectedRequest, reason: "not-in-clear", text: "This site takes PURGE over TLS only: it carries a secret."})
+		return
+	}
 	x.hand(func(w http.ResponseWriter, r *http.Request) {
 		x.h.purger.Method(w, r, x.site.Name, x.host, x.target.Path, x.query)
 	})

@@ -26,6 +26,7 @@ const (
 	RefusedStaleOnArrival         // expired already, no validator, no stale use
 	RefusedChangedVary            // a 304 names other selecting fields
 	RefusedOtherValidator         // a 304, a part or a HEAD is about another representation
+	RefusedTags                   // more tags than are kept
 	RefusedDeception              // a static file by its path, and something else by its type
 	refusals
 )
@@ -57,6 +58,7 @@ func (r Refusal) String() string {
 		RefusedStaleOnArrival: "stale-on-arrival",
 		RefusedChangedVary:    "vary-changed",
 		RefusedOtherValidator: "other-validator",
+		RefusedTags:           "too-many-tags",
 		RefusedDeception:      "deception",
 	}[r]
 }

@@ -44,7 +44,10 @@ func NewStored(rules *Rules, req *Request, resp Response) (*Stored, Refusal) {
 		s.selecting = selectingValues(s.varyKeys, req)
 		s.variant = variantHash(s.vary, s.selecting)
 	}
-	s.tags = parseTags(resp.Header)
+	var all bool
+	if s.tags, all = parseTags(resp.Header); !all {
+		return nil, RefusedTags // a purge by one that is not kept would miss it
+	}
 	s.early = earlyLines(resp.Early)
 	s.finish(rules, &cc, resp)
 	return s, Storable

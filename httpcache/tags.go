@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Bounds of the tags of one response; what is beyond them is not kept.
+// Bounds of the tags of one response; one that has more is not stored.
 const (
 	maxTags     = 1000
 	maxTagBytes = 16 << 10
@@ -27,9 +27,9 @@ func tagField(name string) bool {
 // parseTags returns the tags of all tag fields in order, each once. Cache-Tag
 // and Edge-Cache-Tag separate by commas, Surrogate-Key by spaces, xkey by
 // both; a tag never contains either, so all are read alike, except that a
-// comma-separated tag may have inner spaces.
-func parseTags(h http.Header) []string {
-	var tags []string
+// comma-separated tag may have inner spaces. all is false where there are more than
+// are kept.
+func parseTags(h http.Header) (tags []string, all bool) {
 	var seen map[string]bool
 	bytes := 0
 	for _, field := range tagFields {
@@ -49,7 +49,7 @@ func parseTags(h http.Header) []string {
 					continue
 				}
 				if bytes += len(tag); bytes > maxTagBytes || len(tags) == maxTags {
-					return tags
+					return tags, false
 				}
 				if seen == nil {
 					seen = make(map[string]bool)
@@ -59,5 +59,5 @@ func parseTags(h http.Header) []string {
 			}
 		}
 	}
-	return tags
+	return tags, true
 }

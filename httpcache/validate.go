@@ -51,7 +51,11 @@ func update(rules *Rules, s *Stored, req *Request, resp Response) (*Stored, Refu
 	}
 	fresh.vary, fresh.varyKeys = s.vary, s.varyKeys
 	fresh.selecting, fresh.variant = s.selecting, s.variant
-	if fresh.tags = parseTags(resp.Header); fresh.tags == nil {
+	var all bool
+	if fresh.tags, all = parseTags(resp.Header); !all {
+		return nil, RefusedTags
+	}
+	if fresh.tags == nil {
 		fresh.tags = s.tags
 	}
 	if fresh.early = earlyLines(resp.Early); fresh.early == nil {

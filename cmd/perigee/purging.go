@@ -68,6 +68,9 @@ func openPurging(conf *config.Node, log *slog.Logger) (*purging, error) {
 			log.Error(damage.String())
 		}
 		p.journal, p.log = journal, journal
+		if err := errors.Join(syncFolder(conf.State), syncFolder(filepath.Dir(conf.State))); err != nil {
+			log.Warn("node.state: the folder may not outlive a power cut", "error", err)
+		}
 	}
 	p.ledger = purge.New(o)
 	return p, nil
@@ -79,13 +82,38 @@ func secretKey(path string) (key [16]byte, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		_, _ = rand.Read(key[:]) // never fails
-		return key, os.WriteFile(path, key[:], 0o600)
+		return key, writeDurably(path, key[:])
 	case err != nil:
 		return key, err
 	case len(data) != len(key):
 		return key, fmt.Errorf("%s is not a key of %d bytes: remove it, and nothing that is stored will be served", path, len(key))
 	}
 	return [16]byte(data), nil
+}
+
+// writeDurably writes a file that is there whole or not at all, whenever the power
+// goes.
+func writeDurably(path string, data []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	return errors.Join(err, syncFolder(filepath.Dir(path)))
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // serve makes the service that takes orders, and begins to follow the log.
@@ -122,8 +150,8 @@ func (p *purging) follow(ctx context.Context, log *slog.Logger, read func() erro
 	})
 }
 
-// keep forgets, now and then, what cannot strike anything any more, and rewrites the
-// journal without it.
+// keep lets go, now and then, what was purged, forgets what cannot strike anything any
+// more, and rewrites the journal without it.
 func (p *purging) keep(store *cachestore.Store, log *slog.Logger) {
 	ctx, end := context.WithCancel(context.Background())
 	before := p.end
@@ -132,8 +160,10 @@ func (p *purging) keep(store *cachestore.Store, log *slog.Logger) {
 		var births []cachestore.Birth // of each upkeep, the oldest first
 		for ctx.Err() == nil {
 			births = append(births, p.ledger.Now())
+			store.Sweep()
 			if len(births) > int(oldestFetch/upkeepEvery) {
 				p.ledger.Forget(oldest(store, births[0]))
+				p.ledger.ForgetSwept(births[0].Local) // what was stored since began later, or is late
 				births = births[1:]
 			}
 			p.compact(ctx, log)
