@@ -361,4 +361,3 @@ func TestPurgedPartShowsBaseWithoutItsTags(t *testing.T) {
 		wg.Wait()
 	})
 }
-
