@@ -109,7 +109,7 @@ func (h *Handler) flight(key httpcache.Key, req *httpcache.Request) flightKey {
 // since the response may have come between the look before and the flight, and
 // asks the upstream only then.
 func (e *errand) lead(ctx context.Context) (*landing, error) {
-	if best, ok := httpcache.Select(e.req, e.stored()); ok {
+	if best, ok := selectWhole(e.req, e.stored()); ok {
 		d := e.h.decide(e.rulesFor(best.Stored()), e.req, best, clock())
 		_, lacking := lackingIn(e.req, best)
 		if d.Action == httpcache.Serve && !lacking && (!e.early || best != e.held) {

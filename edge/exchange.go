@@ -255,7 +255,7 @@ func (x *exchange) judge(objects []*cachestore.Object, now time.Time) (found *ca
 }
 
 func (x *exchange) choose(objects []*cachestore.Object, now time.Time) (found *cachestore.Object, d httpcache.Decision) {
-	best, ok := httpcache.Select(&x.req, objects)
+	best, ok := selectWhole(&x.req, objects)
 	switch {
 	case ok:
 		d = x.h.decide(x.rulesFor(best), &x.req, best, now)

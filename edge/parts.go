@@ -3,6 +3,7 @@ package edge
 import (
 	"maps"
 	"net/http"
+	"slices"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -36,6 +37,26 @@ func lackingIn(req *httpcache.Request, o *cachestore.Object) (span httpcache.Byt
 		}
 	}
 	return span, lacking
+}
+
+// selectWhole chooses as the law does, and of what is equally recent what has all that
+// the request wants: the fill of a part may still be listed when a whole that came
+// later is stored.
+func selectWhole(req *httpcache.Request, objects []*cachestore.Object) (best *cachestore.Object, ok bool) {
+	if best, ok = httpcache.Select(req, objects); !ok || len(objects) == 1 {
+		return best, ok
+	}
+	if _, lacking := lackingIn(req, best); !lacking {
+		return best, ok
+	}
+	enough := slices.DeleteFunc(slices.Clone(objects), func(o *cachestore.Object) bool {
+		_, lacking := lackingIn(req, o)
+		return lacking || o.Stored().ResponseTime().Before(best.Stored().ResponseTime())
+	})
+	if other, ok := httpcache.Select(req, enough); ok {
+		return other, true
+	}
+	return httpcache.Select(req, objects) // req remembers the choice
 }
 
 func (x *exchange) lacks(o *cachestore.Object) (httpcache.ByteRange, bool) {
