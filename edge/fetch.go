@@ -171,6 +171,9 @@ func (x *exchange) suits(land *landing) bool {
 		return false
 	}
 	d := x.h.decide(x.rulesFor(best), &x.req, best, clock())
+	if d.Reason == httpcache.SoftPurged && d.Action == httpcache.ServeStale {
+		return true // found in the store it would be served too
+	}
 	return d.Action == httpcache.Serve || land.fallback && d.StaleIfError || x.awaited(best.Stored(), d)
 }
 
@@ -273,8 +276,9 @@ func (x *exchange) refreshLater(stale *cachestore.Object, d httpcache.Decision) 
 		if led {
 			land.dispose()
 		}
-		if land.object == nil || land.fallback {
-			// Each request for a popular page would else try an upstream that is down.
+		if land.object == nil || land.fallback || land.revalidated && stale.Filling() {
+			// Each request for a popular page would else try an upstream that is down, or
+			// validate a body that is still coming, which cannot be freshened.
 			h.resting.set(key, clock().Add(refreshRest))
 		}
 	})

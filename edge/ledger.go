@@ -61,7 +61,7 @@ func (h *Handler) find(site *Site, n *naming, buf []*cachestore.Object) []*cache
 func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cachestore.Object, now time.Time) httpcache.Decision {
 	d := httpcache.Decide(rules, req, o.Stored(), now)
 	if h.verdict(o) == cachestore.Soft {
-		d = httpcache.Soften(rules, o.Stored(), d)
+		d = httpcache.Soften(rules, req, o.Stored(), d)
 	}
 	return d
 }

@@ -5,7 +5,7 @@ package httpcache
 // more while it is refreshed, unless a directive forbids any use of it as stale (RFC
 // 9111 §4.2.4): then it is validated first. Should the origin fail, it may stand in as
 // any stale response may.
-func Soften(rules *Rules, s *Stored, d Decision) Decision {
+func Soften(rules *Rules, req *Request, s *Stored, d Decision) Decision {
 	if d.Action != Serve && d.Action != ServeStale {
 		return d
 	}
@@ -13,6 +13,8 @@ func Soften(rules *Rules, s *Stored, d Decision) Decision {
 	switch {
 	case !s.strict:
 		d.Action = ServeStale
+	case req.obeyed(rules) && req.directive.onlyIfCached:
+		d.Action, d.Reason = Refuse, OnlyIfCached
 	case s.HasValidator():
 		d.Action = Validate
 	default:

@@ -33,6 +33,7 @@ func TestSoften(t *testing.T) {
 		{"the client wants it validated", Rules{HonourRequest: true}, []string{"Cache-Control: max-age=60", tag}, 10, []string{"Cache-Control: no-cache"}, "validate request-no-cache false"},
 		{"the client takes it stale", Rules{HonourRequest: true}, []string{"Cache-Control: max-age=60", tag}, 90, []string{"Cache-Control: max-stale"}, "serve-stale soft-purged true"},
 		{"the client wants no fetch", Rules{HonourRequest: true}, []string{"Cache-Control: max-age=60", tag}, 10, []string{"Cache-Control: only-if-cached"}, "serve-stale soft-purged true"},
+		{"nor where it may not be stale", Rules{HonourRequest: true}, []string{"Cache-Control: max-age=60, must-revalidate", tag}, 10, []string{"Cache-Control: only-if-cached"}, "refuse only-if-cached false"},
 		{"nor where it is stale", Rules{HonourRequest: true}, []string{"Cache-Control: max-age=60", tag}, 90, []string{"Cache-Control: only-if-cached"}, "refuse only-if-cached false"},
 	}
 	for _, test := range tests {
@@ -42,7 +43,7 @@ func TestSoften(t *testing.T) {
 			s := mustStore(t, &test.rules, get(), resp)
 			req := NewRequest(get(test.request...))
 			d := Decide(&test.rules, req, s, resp.ResponseTime.Add(time.Duration(test.after)*time.Second))
-			soft := Soften(&test.rules, s, d)
+			soft := Soften(&test.rules, req, s, d)
 			if got := fmt.Sprintln(soft.Action, soft.Reason, soft.StaleIfError); got != test.want+"\n" {
 				t.Errorf("%q, %d s old, for %q: got %swant %s", test.fields, test.after, test.request, got, test.want)
 			}
@@ -65,8 +66,9 @@ func TestSoftenOnlyRestricts(t *testing.T) {
 				rules := Rules{HonourRequest: true}
 				resp := answer("Cache-Control: "+control, `Etag: "v"`)
 				s := mustStore(t, &rules, get(), resp)
-				d := Decide(&rules, NewRequest(get("Cache-Control: "+wish)), s, resp.ResponseTime.Add(time.Duration(after)*time.Second))
-				soft := Soften(&rules, s, d)
+				req := NewRequest(get("Cache-Control: " + wish))
+				d := Decide(&rules, req, s, resp.ResponseTime.Add(time.Duration(after)*time.Second))
+				soft := Soften(&rules, req, s, d)
 				if strictness[soft.Action] < strictness[d.Action] || soft.Action == Serve || s.Strict() && soft.Action == ServeStale {
 					t.Errorf("%q after %d s for %q: %v became %v", control, after, wish, d.Action, soft.Action)
 				}
