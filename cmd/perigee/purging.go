@@ -28,6 +28,8 @@ const (
 	// spareEntries is how many entries beyond those that count a journal may have
 	// before it is rewritten.
 	spareEntries = 10_000
+	// startWait is how long the start waits for the log to be read.
+	startWait = 10 * time.Second
 	// retryLog is how long a log that could not be read is left alone.
 	retryLog = time.Second
 )
@@ -125,6 +127,21 @@ func (p *purging) serve(conf *config.Node, handler *edge.Handler, log *slog.Logg
 	p.end = end
 	p.follow(ctx, log, func() error { return p.ledger.Follow(ctx, p.log) })
 	p.follow(ctx, log, func() error { return p.service.Run(ctx) })
+	p.catchUp(ctx, log)
+}
+
+// catchUp waits until the ledger has what the journal had at the start, so that nothing
+// is fetched before it that what was purged earlier seems to strike.
+func (p *purging) catchUp(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	first, last, err := p.log.State(ctx)
+	if err == nil && first <= last {
+		err = p.ledger.Wait(ctx, last)
+	}
+	if err != nil {
+		log.Warn("the purge log is slow; serving begins without all of it", "error", err)
+	}
 }
 
 // nodeName is what this node is called in receipts.
