@@ -178,6 +178,9 @@ func TestPanicCostsOneResponse(t *testing.T) {
 		if resp, _ := get(t, hc, url+"/"); resp.StatusCode != 200 {
 			t.Errorf("%s/ after a panic: status %d, want 200", url, resp.StatusCode)
 		}
+		for n := 0; n < 100 && lines.count("level=ERROR") <= i; n++ {
+			get(t, hc, url+"/") // the line is written after the client has seen the reset
+		}
 		if got := lines.count("level=ERROR"); got != i+1 {
 			t.Errorf("%d panics left %d error lines", i+1, got)
 		}
