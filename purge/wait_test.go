@@ -1,0 +1,30 @@
+package purge
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"perigee/cachestore"
+)
+
+// Who has waited for a purge sees all of it: a response that was judged valid before is
+// gone, and not remembered as valid.
+func TestWaitIsForAllOfApply(t *testing.T) {
+	t.Parallel()
+	l := New(Options{})
+	marks := l.Marks(cachestore.Subject{Site: "a.example", Host: "a.example", Path: "/"})
+	for seq := int64(1); seq <= 20_000; seq++ {
+		var checked atomic.Uint64
+		born := l.Now()
+		if got := l.Judge(born, marks, &checked); got != cachestore.Valid {
+			t.Fatalf("before purge %d: %d, want valid", seq, got)
+		}
+		go l.Apply(Entry{Seq: seq, Site: "a.example", Kind: KindSite})
+		if err := l.Wait(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Judge(born, marks, &checked); got != cachestore.Gone {
+			t.Fatalf("purge %d was waited for, and what it strikes is judged %d", seq, got)
+		}
+	}
+}
