@@ -254,12 +254,9 @@ func (l *Ledger) Seq() int64 { return l.seq.Load() }
 
 // Wait returns when all up to the number is applied, or with the error of ctx.
 func (l *Ledger) Wait(ctx context.Context, seq int64) error {
-	for {
-		if l.seq.Load() >= seq {
-			return nil
-		}
+	for !l.applied(seq) {
 		moved := l.next()
-		if l.seq.Load() >= seq { // it came before next
+		if l.applied(seq) { // it came before next
 			return nil
 		}
 		select {
@@ -268,6 +265,16 @@ func (l *Ledger) Wait(ctx context.Context, seq int64) error {
 			return ctx.Err()
 		}
 	}
+	return nil
+}
+
+// applied tells whether all up to the number is applied. It looks under mu: the number
+// of an entry is there a moment before its version, and who took it for applied in
+// between would still find what it strikes remembered as valid.
+func (l *Ledger) applied(seq int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq.Load() >= seq
 }
 
 // next is closed when something is applied.
