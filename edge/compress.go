@@ -163,23 +163,8 @@ func (x *exchange) markVaries(h http.Header) {
 	if !x.agreed.varies {
 		return
 	}
-	lines := h[httpcache.VaryField]
-	if len(lines) == 0 {
-		h[httpcache.VaryField] = variesByEncoding
-		return
-	}
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.Trim(name, " \t"); name == "*" || strings.EqualFold(name, httpcache.AcceptEncodingField) {
-				return
-			}
-		}
-	}
-	// A new slice: the old one belongs to the stored response.
-	h[httpcache.VaryField] = append(append(make([]string, 0, len(lines)+1), lines...), httpcache.AcceptEncodingField)
+	addVary(h, httpcache.AcceptEncodingField)
 }
-
-var variesByEncoding = []string{httpcache.AcceptEncodingField}
 
 // contentEncodings holds the field values, so that a hit makes none.
 var contentEncodings = func() (values [codings][]string) {

@@ -61,9 +61,15 @@ func addVary(h http.Header, name string) {
 			}
 		}
 	}
+	if len(lines) == 0 && name == httpcache.AcceptEncodingField {
+		h[httpcache.VaryField] = variesByEncoding // nobody writes to it
+		return
+	}
 	// A new slice: the old one may belong to a stored response.
 	h[httpcache.VaryField] = append(append(make([]string, 0, len(lines)+1), lines...), name)
 }
+
+var variesByEncoding = []string{httpcache.AcceptEncodingField}
 
 // addCacheStatus appends our member to Cache-Status (RFC 9211 §2): the cache
 // nearest to the origin stands first.
