@@ -234,13 +234,14 @@ func TestPurgeRoutesAreAbsentWithoutService(t *testing.T) {
 
 // purgeFigures are figures of which no two are alike.
 func purgeFigures() (purge.Stats, *purge.JournalStats) {
-	return purge.Stats{
-			Entries: 1, LocalEntries: 2, Bytes: 3, HardFloor: 1 << 60, SoftFloor: 4, Seq: 1<<60 + 1,
-			Applied: 5, Invalidated: 6, Folded: 7, Forgotten: 8,
-		}, &purge.JournalStats{
-			Entries: 9, Bytes: 10, Segments: 11, Queued: 12, Appends: 13, Syncs: 14, Failures: 15,
-			Failing: errors.New("no space left"), FirstSeq: 16, NewestSeq: 17,
-		}
+	ledger := purge.Stats{
+		Entries: 1, LocalEntries: 2, Bytes: 3, HardFloor: 1 << 60, SoftFloor: 4, Seq: 1<<60 + 1,
+		Applied: 5, Invalidated: 6, Folded: 7, Forgotten: 8,
+	}
+	return ledger, &purge.JournalStats{
+		Entries: 9, Bytes: 10, Segments: 11, Queued: 12, Appends: 13, Syncs: 14, Failures: 15,
+		Failing: errors.New("no space left"), FirstSeq: 16, NewestSeq: 17,
+	}
 }
 
 func TestPurgeStats(t *testing.T) {
