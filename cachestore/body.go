@@ -53,11 +53,12 @@ type chunk struct {
 // used again for other bytes: a chunk is garbage once nobody points to it, so a
 // mistake in counting costs accounting, never a wrong byte.
 type body struct {
-	budget *Budget
-	counts *counts
-	refs   atomic.Int32 // objects and readers; at zero the reservation is released
-	sealed atomic.Bool  // whole: nothing below changes any more, and no lock is needed
-	want   int64        // length said by the upstream, -1 unknown
+	budget  *Budget
+	counts  *counts
+	refs    atomic.Int32 // objects and readers; at zero the reservation is released
+	settled settled
+	sealed  atomic.Bool // whole: nothing below changes any more, and no lock is needed
+	want    int64       // length said by the upstream, -1 unknown
 
 	// mu guards all that follows until sealed.
 	mu       sync.Mutex

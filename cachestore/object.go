@@ -42,6 +42,7 @@ type Object struct {
 	born           Birth
 	marks          []Mark
 	checked        atomic.Uint64 // see Checked
+	ref            atomic.Uint64 // see Ref
 	representation uint64
 }
 
