@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -18,7 +19,7 @@ func (l *loader) buildNode(v *value) *Node {
 	}
 	buildLimits(&n.Limits, v.get("limits"))
 	buildLog(&n.Log, v.get("log"))
-	set(&n.Store.RAM, v.get("store"), "ram")
+	v.source.buildStore(&n, v.get("store"))
 	n.Geo = v.source.buildGeo(v.get("geo"))
 	l.knowsPlaces = len(n.Geo.Databases) > 0 || v.get("geo").isFlawed()
 	n.API = l.buildAPI(v, n.Listen)
@@ -267,7 +268,7 @@ func Diff(old, new *Node) []string {
 	if old.Name != new.Name {
 		out = append(out, "node.name")
 	}
-	if old.State != new.State {
+	if old.State != new.State && !(old.stateOnDisk() && new.stateOnDisk()) {
 		out = append(out, "node.state")
 	}
 	if old.Listen.Admin != new.Listen.Admin {
@@ -278,6 +279,9 @@ func Diff(old, new *Node) []string {
 	}
 	if old.Store.RAM != new.Store.RAM {
 		out = append(out, "store.ram")
+	}
+	if !slices.Equal(old.Store.Disks, new.Store.Disks) {
+		out = append(out, disksKey(old.Store.Disks, new.Store.Disks))
 	}
 	sort.Strings(out)
 	return out

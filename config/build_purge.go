@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 )
@@ -24,9 +23,9 @@ func (s *source) buildState(node *value) string {
 	if out == "" {
 		return ""
 	}
-	if info, err := os.Stat(out); err == nil && !info.IsDir() {
+	if isFile(out) {
 		v := node.get("state")
-		s.fault(v.at, v.path, out+" is a file, not a folder", "name a folder; it is made where there is none")
+		s.fault(v.at, v.path, notFolder(out), folderHint)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -211,7 +212,7 @@ func (c *checker) amount(v *value, n int) {
 	}
 	if k.mostItems > 0 && n > k.mostItems {
 		v.flawed = true
-		c.fault(v.at, v.path, fmt.Sprintf("%d items, more than %d", n, k.mostItems), "one pattern may stand for many")
+		c.fault(v.at, v.path, fmt.Sprintf("%d items, more than %d", n, k.mostItems), cmp.Or(k.fewer, "one pattern may stand for many"))
 	}
 }
 
@@ -363,7 +364,11 @@ func (k *key) guessWord(text, near string) string {
 // outOfBounds holds a number against the lowest and highest value of its key.
 func (k *key) outOfBounds(text string, parsed any) *fault {
 	if k.least != "" && amount(parsed) < amount(k.bound(k.least)) {
-		return faultf("it must be at least "+k.least, "%s is too low", quote(text))
+		hint := "it must be at least " + k.least
+		if k.because != "" {
+			hint += ": " + k.because
+		}
+		return faultf(hint, "%s is too low", quote(text))
 	}
 	if k.most != "" && amount(parsed) > amount(k.bound(k.most)) {
 		return faultf("it may be at most "+k.most, "%s is too high", quote(text))

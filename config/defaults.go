@@ -59,7 +59,7 @@ func defaultStore() Store {
 const (
 	defaultProxyListen = ":8080"
 	defaultProxyRAM    = 256 * mib
-	defaultProxyDisk   = "10GiB" // what --disk-size says of itself where there is a disk
+	defaultProxyDisk   = 10 * gib // where --disk is given and --disk-size is not
 )
 
 func defaultSite() Site {

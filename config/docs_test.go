@@ -294,7 +294,11 @@ func laterText(later bool) string {
 func docCell(k *key, later bool) string {
 	doc := k.doc
 	if k.least != "" {
-		doc += " At least " + k.least + "."
+		doc += " At least " + k.least
+		if k.because != "" {
+			doc += ": " + k.because
+		}
+		doc += "."
 	}
 	if k.most != "" {
 		doc += " At most " + k.most + "."

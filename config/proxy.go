@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"path/filepath"
 	"strings"
 )
 
@@ -13,7 +14,8 @@ type ProxyOptions struct {
 	Cert, Key      string   // PEM files, relative to the working folder; "" = self-signed
 	Host           string   // upstream (the default), site, client or a name
 	RAM            string   // a size; "" = 256MiB
-	Disk, DiskSize string   // not available in this version
+	Disk           string   // folder for what is stored, relative to the working folder, and for the journal of purges; "" = none
+	DiskSize       string   // a size, with Disk only; "" = 10GiB
 	Admin          string   // address, or "off"; "" = 127.0.0.1:9180
 	PurgeTokenFile string   // not available in this version
 }
@@ -35,14 +37,15 @@ func Proxy(o ProxyOptions) (*Node, error) {
 	if ram, ok := p.read("--ram", p.node.child("store").child("ram"), o.RAM).(int64); ok {
 		n.Store.RAM = ram
 	}
+	if d, ok := p.disk(o); ok {
+		n.Store.Disks, n.State = []Disk{d}, d.Path
+	}
 	s.Name = CatchAll
 	s.TLS = p.tls(o)
 	s.Origin.Upstreams = []Upstream{p.upstream(o.To)}
 	if host, ok := p.read("--host", p.site.child("origin").child("host"), o.Host).(string); ok {
 		s.Origin.Host, s.Origin.HostName = hostMode(host, contains(p.site.child("origin").child("host").wordTexts(), host))
 	}
-	p.refuse("--disk", o.Disk, "")
-	p.refuse("--disk-size", o.DiskSize, defaultProxyDisk)
 	p.refuse("--purge-token-file", o.PurgeTokenFile, "")
 	n.Sites = []*Site{&s}
 	if p.report.count() > 0 {
@@ -119,6 +122,30 @@ func (p *proxyBuilder) upstream(to string) Upstream {
 	}
 	u.URL, _ = p.read("--to", upstreamURL("url"), to).(string)
 	return u
+}
+
+// disk is the folder of the flags; ok is false where there is none.
+func (p *proxyBuilder) disk(o ProxyOptions) (d Disk, ok bool) {
+	keys := p.node.child("store").child("disk")
+	d.Size = defaultProxyDisk
+	if size, given := p.read("--disk-size", keys.child("size"), o.DiskSize).(int64); given {
+		d.Size = size
+	}
+	if o.Disk == "" {
+		if o.DiskSize != "" {
+			p.fault("--disk-size", "a size without --disk has no use", "name a folder, for example: --disk /var/cache/perigee")
+		}
+		return Disk{}, false
+	}
+	path, ok := p.read("--disk", keys.child("path"), o.Disk).(string)
+	if !ok {
+		return Disk{}, false
+	}
+	d.Path = filepath.Clean(path)
+	if isFile(d.Path) {
+		p.fault("--disk", notFolder(d.Path), folderHint)
+	}
+	return d, true
 }
 
 func (p *proxyBuilder) tls(o ProxyOptions) TLS {

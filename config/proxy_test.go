@@ -10,7 +10,7 @@ import (
 
 func TestProxy(t *testing.T) {
 	t.Parallel()
-	n, err := Proxy(ProxyOptions{To: "http://localhost:3000", DiskSize: "10GiB"})
+	n, err := Proxy(ProxyOptions{To: "http://localhost:3000"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +48,33 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+// TestProxyDisk: the journal of purges is beside what is stored, so that nothing purged comes back with it.
+func TestProxyDisk(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		disk, size string
+		want       Disk
+	}{
+		{"/var/cache/perigee", "", Disk{"/var/cache/perigee", 10 << 30}},
+		{"/var/cache/perigee/", "10GiB", Disk{"/var/cache/perigee", 10 << 30}},
+		{"./cache", "64MiB", Disk{"cache", 64 << 20}},
+		{t.TempDir(), "1TB", Disk{"", 1e12}},
+	}
+	for _, c := range cases {
+		if c.want.Path == "" {
+			c.want.Path = c.disk
+		}
+		n, err := Proxy(ProxyOptions{To: "http://a", Disk: c.disk, DiskSize: c.size})
+		if err != nil {
+			t.Errorf("--disk %s --disk-size %q: %v", c.disk, c.size, err)
+			continue
+		}
+		if diff := cmp.Diff([]Disk{c.want}, n.Store.Disks); diff != "" || n.State != c.want.Path {
+			t.Errorf("--disk %s --disk-size %q: state %s, want %s; disks (-want +got):\n%s", c.disk, c.size, n.State, c.want.Path, diff)
+		}
+	}
+}
+
 func TestProxyErrors(t *testing.T) {
 	t.Parallel()
 	pair := filepath.Join(fixtures, "pair")
@@ -64,8 +91,11 @@ func TestProxyErrors(t *testing.T) {
 		{"small", ProxyOptions{To: "http://a", RAM: "1KiB"}, []string{"--ram: ", "at least 1MiB"}},
 		{"slip", ProxyOptions{To: "http://a", Host: "clinet"}, []string{"--host: ", "did you mean client?"}},
 		{"admin", ProxyOptions{To: "http://a", Admin: ":9180"}, []string{"--admin: off loopback", "127.0.0.1:9180"}},
-		{"disk", ProxyOptions{To: "http://a", Disk: "/c"}, []string{"--disk: not available in this version", "leave it out"}},
-		{"disk size", ProxyOptions{To: "http://a", DiskSize: "1GiB"}, []string{"--disk-size: not available in this version", ""}},
+		{"disk is a file", ProxyOptions{To: "http://a", Disk: filepath.Join(pair, "key.pem")}, []string{"--disk: " + filepath.Join(pair, "key.pem") + " is a file", "name a folder"}},
+		{"disk size only", ProxyOptions{To: "http://a", DiskSize: "10GiB"}, []string{"--disk-size: a size without --disk", "--disk /var/cache/perigee"}},
+		{"small disk", ProxyOptions{To: "http://a", Disk: "c", DiskSize: "63MiB"}, []string{"--disk-size: \"63MiB\" is too low", "64MiB: a disk is cut into segments"}},
+		{"disk without unit", ProxyOptions{To: "http://a", Disk: "c", DiskSize: "10"}, []string{"--disk-size: \"10\" is not a size", "did you mean 10MiB?"}},
+		{"not a path", ProxyOptions{To: "http://a", Disk: "a\x00b"}, []string{"--disk: ", "name a file or folder"}},
 		{"token", ProxyOptions{To: "http://a", PurgeTokenFile: "f"}, []string{"--purge-token-file: not available in this version", ""}},
 		{"cert only", ProxyOptions{To: "http://a", Cert: "f"}, []string{"--key: missing", ""}},
 		{"key only", ProxyOptions{To: "http://a", Key: "f"}, []string{"--cert: missing", ""}},
@@ -96,7 +126,7 @@ func TestProxyErrors(t *testing.T) {
 			t.Errorf("%s: %s, want %q", c.name, err, c.want)
 		}
 	}
-	_, err := Proxy(ProxyOptions{To: "a b", Listen: []string{"x"}, RAM: "x", Disk: "x"})
+	_, err := Proxy(ProxyOptions{To: "a b", Listen: []string{"x"}, RAM: "x", Disk: "x", DiskSize: "x"})
 	if got := problems(t, err); len(got) != 4 {
 		t.Errorf("four wrong flags: %v", got)
 	}

@@ -15,13 +15,15 @@ type key struct {
 	words   []word   // what may be said in place of the scalar
 	schemes []string // of a kindURL
 	least   string   // the lowest value allowed, as YAML; "" = the kind's own
+	because string   // why it is least, for who asks for less; "" = it speaks for itself
 	most    string   // the highest
 
-	item      *key // a list of these
-	exact     int  // how many items there must be; 0 = any number
-	mostItems int  // how many there may be, or names in a block of free names; 0 = any number
-	filled    bool // the list, or the block of free names, cannot be empty
-	unique    bool // no item stands twice
+	item      *key   // a list of these
+	exact     int    // how many items there must be; 0 = any number
+	mostItems int    // how many there may be, or names in a block of free names; 0 = any number
+	fewer     string // what is suggested beyond mostItems; "" = patterns
+	filled    bool   // the list, or the block of free names, cannot be empty
+	unique    bool   // no item stands twice
 
 	keys []*key // a block with these keys
 

@@ -17,8 +17,8 @@ func nodeKey() *key {
 		{name: "pop", later: true, kind: kindName, example: "fra", doc: "The point of presence that the node belongs to."},
 		{
 			name: "state", kind: kindPath, deflt: `""`, example: "/var/lib/perigee",
-			doc: "Folder for what outlives the process: the journal of purges. It is made where there is none. Without it, a purge is " +
-				"forgotten with the process, as everything that was stored is.",
+			doc: "Folder for what must outlive the process: the journal of purges. It is made where there is none. Not named, it is the " +
+				"folder of the first disk; without a disk, a purge is forgotten with the process, as everything that was stored is.",
 		},
 	}}
 }
@@ -126,16 +126,31 @@ func acmeKey() *key {
 
 func storeKey() *key {
 	disk := []*key{
-		{name: "path", kind: kindPath, isRequired: true, example: "/var/cache/perigee", doc: "Folder of the disk tier."},
-		{name: "size", kind: kindSize, least: "64MiB", isRequired: true, example: "100GiB", doc: "How much it may hold."},
+		{
+			name: "path", kind: kindPath, isRequired: true, example: "/var/cache/perigee",
+			doc: "The folder. It is made where there is none. One that cannot be made or written to is no mistake of this file: " +
+				"the node runs without it and says so in its log.",
+		},
+		{
+			name: "size", kind: kindSize, isRequired: true, example: "100GiB", doc: "How much of the disk it may take.",
+			least: "64MiB", because: "a disk is cut into segments of at least 1 MiB, and with fewer than 64 of them it is of little use",
+		},
 	}
-	return &key{name: "store", doc: "How much the node may keep.", keys: []*key{
+	return &key{name: "store", doc: "How much the node may keep, and where.", keys: []*key{
 		{
 			name: "ram", kind: kindSize, least: "1MiB", deflt: "1GiB", example: "512MiB",
 			doc: "One budget for bodies in memory and everything that is kept about them.",
 		},
-		{name: "disk", later: true, keys: disk, doc: "The disk tier."},
-		{name: "disks", later: true, item: &key{keys: disk}, deflt: "[]", doc: "Several disk tiers."},
+		{
+			name: "disk", keys: disk,
+			doc: "A folder for what is stored, which outlives the process there. Without one, what is stored is in memory only.",
+		},
+		{
+			name: "disks", item: &key{keys: disk}, deflt: "[]", mostItems: maxDisks, fewer: "one folder for each disk is enough",
+			example: "[{path: /disk1/perigee, size: 2TiB}, {path: /disk2/perigee, size: 2TiB}]",
+			doc: "The same for several disks, in place of `disk`: each a folder of its own, none inside another. When one of them fails, " +
+				"the others go on.",
+		},
 	}}
 }
 

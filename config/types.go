@@ -11,7 +11,7 @@ import (
 type Node struct {
 	File   string  // path of the node file as Load was given it; "" when made by Proxy
 	Name   string  // node.name; "" = none was given, and the host's name stands for it where one is needed
-	State  string  // path of the folder for what must outlive the process, which need not be there yet; "" = nothing does
+	State  string  // path of the folder for what must outlive the process, which need not be there yet; the first disk's where none is named; "" = nothing does
 	Listen Listen  // sockets to open
 	Limits Limits  // what the node takes on before it refuses
 	Log    Log     // what is written about requests and about the node itself
@@ -52,9 +52,16 @@ type Log struct {
 	Level  slog.Level // the lowest level of the node's own messages
 }
 
-// Store says how much a node may keep.
+// Store says how much a node may keep, and where.
 type Store struct {
-	RAM int64 // bytes, one budget for bodies and everything that is kept about them
+	RAM   int64  // bytes, one budget for bodies and everything that is kept about them
+	Disks []Disk // in the order of the file; nil = what is stored is in memory only
+}
+
+// Disk is one folder for what is stored. No two of a node are the same folder, and none is inside another.
+type Disk struct {
+	Path string // of the folder, clean; it need not be there yet, nor can it always be written to
+	Size int64  // bytes that the folder may hold, at least 64 MiB
 }
 
 // Geo says from what a client's place is known.
