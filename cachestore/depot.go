@@ -30,9 +30,9 @@ type Depot interface {
 	Touch(o *Object)
 	// MaxBytes is the longest body that is kept; 0 while nothing is taken at all.
 	MaxBytes() int64
-	// Spill begins to take a body that is too long to wait in memory until all of it has
-	// come; nil if nothing is taken now.
-	Spill() Spill
+	// Spill begins to take a body of o, a part of it or all, that is too long to wait in
+	// memory until all of it has come; nil if nothing is taken now.
+	Spill(o *Object) Spill
 	// Put writes o, in the place of what is kept of its key and variant, and returns when
 	// a look-up shows it, or false if it is refused; then what was there has left too.
 	// Bodies that are here already are not written again. It never waits for room in the
@@ -54,8 +54,10 @@ type Depot interface {
 	// Oldest is a birth that nothing which is kept has before it; ok is false while that
 	// is not known, because what is kept has yet to be looked at.
 	Oldest() (born Birth, ok bool)
-	// Objects is how many there are, and how many of them are not whole.
-	Objects() (n int64)
+	// Current tells whether o is what is kept, or will be once what waits is written.
+	Current(o *Object) bool
+	// Objects is how many there are.
+	Objects() int64
 	// Close writes what waits, as long as ctx lasts, and lets everything go.
 	Close(ctx context.Context) error
 }
