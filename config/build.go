@@ -268,7 +268,7 @@ func Diff(old, new *Node) []string {
 	if old.Name != new.Name {
 		out = append(out, "node.name")
 	}
-	if old.State != new.State && !(old.stateOnDisk() && new.stateOnDisk()) {
+	if old.State != new.State && !(old.State == old.Store.state() && new.State == new.Store.state()) {
 		out = append(out, "node.state")
 	}
 	if old.Listen.Admin != new.Listen.Admin {

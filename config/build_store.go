@@ -21,13 +21,12 @@ func isFile(path string) bool {
 	return err == nil && !info.IsDir()
 }
 
-// buildStore reads how much is kept and where. What must outlive the process goes beside what is stored where no other place
-// is named: stored responses that outlive a purge would bring back what was purged.
+// buildStore reads how much is kept and where.
 func (s *source) buildStore(n *Node, v *value) {
 	set(&n.Store.RAM, v, "ram")
 	n.Store.Disks = s.buildDisks(v)
-	if n.State == "" && len(n.Store.Disks) > 0 {
-		n.State = n.Store.Disks[0].Path
+	if n.State == "" {
+		n.State = n.Store.state()
 	}
 }
 
@@ -116,9 +115,13 @@ func realPath(path string) string {
 	}
 }
 
-// stateOnDisk reports whether what must outlive the process is where the first disk is, named or not.
-func (n *Node) stateOnDisk() bool {
-	return len(n.Store.Disks) > 0 && n.State == n.Store.Disks[0].Path
+// state is the folder for what must outlive the process where none is named, "" without a disk. It has to be where what is
+// stored is: responses that outlive the purges of them would come back.
+func (s Store) state() string {
+	if len(s.Disks) == 0 {
+		return ""
+	}
+	return s.Disks[0].Path
 }
 
 // disksKey names the key that two lists of disks differ in.

@@ -134,6 +134,38 @@ func TestErrorsJSON(t *testing.T) {
 	}
 }
 
+// TestDiffDisks: node.state is named only where it is what was changed, not where it follows the disk.
+func TestDiffDisks(t *testing.T) {
+	t.Parallel()
+	node := func(state string, disks ...Disk) *Node {
+		n := defaultNode()
+		n.State, n.Store.Disks = state, disks
+		return &n
+	}
+	a, larger, b := Disk{"/a", gib}, Disk{"/a", 2 * gib}, Disk{"/b", gib}
+	cases := []struct {
+		name     string
+		old, new *Node
+		want     []string
+	}{
+		{"the same", node("/a", a, b), node("/a", a, b), nil},
+		{"the first", node(""), node("/a", a), []string{"store.disk"}},
+		{"none left", node("/a", a), node(""), []string{"store.disk"}},
+		{"larger", node("/a", a), node("/a", larger), []string{"store.disk"}},
+		{"elsewhere", node("/a", a), node("/b", b), []string{"store.disk"}},
+		{"a second", node("/a", a), node("/a", a, b), []string{"store.disks"}},
+		{"another order", node("/s", a, b), node("/s", b, a), []string{"store.disks"}},
+		{"a state", node("/a", a), node("/s", a), []string{"node.state"}},
+		{"no state", node("/s", a), node("/a", a), []string{"node.state"}},
+		{"a state and a disk", node(""), node("/s", a), []string{"node.state", "store.disk"}},
+	}
+	for _, c := range cases {
+		if diff := cmp.Diff(c.want, Diff(c.old, c.new)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
 func TestDiff(t *testing.T) {
 	t.Parallel()
 	base := defaultNode()

@@ -38,7 +38,8 @@ func Proxy(o ProxyOptions) (*Node, error) {
 		n.Store.RAM = ram
 	}
 	if d, ok := p.disk(o); ok {
-		n.Store.Disks, n.State = []Disk{d}, d.Path
+		n.Store.Disks = []Disk{d}
+		n.State = n.Store.state()
 	}
 	s.Name = CatchAll
 	s.TLS = p.tls(o)

@@ -132,7 +132,7 @@ func storeKey() *key {
 				"the node runs without it and says so in its log.",
 		},
 		{
-			name: "size", kind: kindSize, isRequired: true, example: "100GiB", doc: "How much of the disk it may take.",
+			name: "size", kind: kindSize, isRequired: true, example: "100GiB", doc: "How much of the disk what is stored may take. What `state` keeps is not counted.",
 			least: "64MiB", because: "a disk is cut into segments of at least 1 MiB, and with fewer than 64 of them it is of little use",
 		},
 	}
@@ -142,7 +142,7 @@ func storeKey() *key {
 			doc: "One budget for bodies in memory and everything that is kept about them.",
 		},
 		{
-			name: "disk", keys: disk,
+			name: "disk", keys: disk, example: "{path: /var/cache/perigee, size: 100GiB}",
 			doc: "A folder for what is stored, which outlives the process there. Without one, what is stored is in memory only.",
 		},
 		{
