@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"perigee/cachestore"
 )
@@ -27,7 +28,19 @@ type Options struct {
 	MaxBytes   int64
 	// MaxLocal bounds what [Ledger.Invalidate] remembers; 0 = 524,288 marks.
 	MaxLocal int
+	// Invalidations keep what [Ledger.Invalidate] is told beyond the process; they were
+	// opened with the same Key. The ledger begins where they end.
+	Invalidations *Invalidations
+	// Start is when the process started, where there are no Invalidations: the first
+	// [cachestore.Birth.Local] is its Unix time in milliseconds shifted by 20 bits, and
+	// what was born before is in doubt. Zero = that begins at 0.
+	Start time.Time
 }
+
+// doubtful is the verdict on a response that an invalidation may have struck of which
+// nothing is known any more. What RFC 9111 §4.4 calls invalid needs a mandatory
+// validation before it is sent; a soft purge lets it be served once more meanwhile.
+const doubtful = cachestore.Gone
 
 // Ledger is what was purged, by mark. A purge costs the same however much it strikes,
 // since nothing is sought: each response is judged when it is met.
@@ -36,6 +49,7 @@ type Options struct {
 // whose fetch began before the newest of them counts as struck, hard by the hard ones
 // and softly by the soft ones. That is more than was asked for, and never weaker: a
 // hard purge that became a soft one could let an erased response out once more.
+// Invalidations have a table and a floor of their own.
 //
 // All methods may be called concurrently. Those that read ([Ledger.Now],
 // [Ledger.Judge], [Ledger.Marks]) never wait.
@@ -44,13 +58,18 @@ type Ledger struct {
 	// read it sees at least what it stands for.
 	version atomic.Uint64
 	seq     atomic.Int64 // of the newest entry that was applied
-	moment  atomic.Int64 // counts the invalidations
+	moment  atomic.Int64 // of the newest invalidation
 	swept   atomic.Int64 // the newest that was forgotten after a sweep
+	doubted atomic.Int64 // invalidations of before may be missing
 	logged  atomic.Pointer[table]
 	locals  atomic.Pointer[table]
 
 	seed               sip
 	maxLogged, maxMine int
+	kept               *Invalidations // nil = what is invalidated ends with the process
+	// Between the two nothing was born, unless invalidations were lost: the last moment
+	// that the process before this one is known to have had, and the first of this one.
+	known, start int64
 
 	mu     sync.Mutex    // those who write: the tables, moved, counts
 	moved  chan struct{} // closed with the next entry; nil = nobody waits
@@ -71,7 +90,25 @@ func New(o Options) *Ledger {
 	l.logged.Store(newTable(0))
 	l.locals.Store(newTable(0))
 	l.version.Store(1) // so that nothing was judged at 0
+	l.resume(o)
 	return l
+}
+
+// resume begins where the process before this one ended.
+func (l *Ledger) resume(o Options) {
+	if k := o.Invalidations; k != nil {
+		l.known, l.start = k.known, k.start
+		l.doubted.Store(k.floor)
+		l.locals.Store(k.found.fold(l.maxMine))
+		l.kept = k
+	} else if !o.Start.IsZero() {
+		l.start = o.Start.UnixMilli() << numberBits
+		l.doubted.Store(l.start)
+	}
+	l.moment.Store(l.start)
+	if l.kept != nil {
+		l.kept.attach(l)
+	}
 }
 
 func orDefault[N int | int64](n, other N) N {
@@ -99,16 +136,16 @@ func (l *Ledger) Judge(born cachestore.Birth, marks []cachestore.Mark, checked *
 func (l *Ledger) judge(born cachestore.Birth, marks []cachestore.Mark, checked *atomic.Uint64) cachestore.Verdict {
 	version := l.version.Load() // before the tables: what they gain meanwhile has another
 	logged, locals := l.logged.Load(), l.locals.Load()
-	if born.Seq < logged.hardFloor || born.Local < locals.hardFloor {
+	if born.Seq < logged.hardFloor {
 		return cachestore.Gone
 	}
-	if born.Local < l.moment.Load() && struckLocally(locals, born.Local, marks) {
-		return cachestore.Gone
+	verdict := l.judgeLocally(locals, born.Local, marks)
+	if verdict == cachestore.Gone {
+		return verdict
 	}
-	verdict := cachestore.Valid
 	newest := l.seq.Load()
 	if born.Seq < logged.softFloor || born.Seq > newest {
-		verdict = cachestore.Soft
+		verdict = max(verdict, cachestore.Soft)
 	}
 	if born.Seq >= newest {
 		marks = nil // nothing came since
@@ -119,7 +156,7 @@ func (l *Ledger) judge(born cachestore.Birth, marks []cachestore.Mark, checked *
 			return cachestore.Gone
 		}
 		if soft > born.Seq {
-			verdict = cachestore.Soft
+			verdict = max(verdict, cachestore.Soft)
 		}
 	}
 	if verdict == cachestore.Valid {
@@ -128,13 +165,44 @@ func (l *Ledger) judge(born cachestore.Birth, marks []cachestore.Mark, checked *
 	return verdict
 }
 
-func struckLocally(locals *table, born int64, marks []cachestore.Mark) bool {
+// judgeLocally is what invalidations make of a response.
+func (l *Ledger) judgeLocally(locals *table, born int64, marks []cachestore.Mark) cachestore.Verdict {
+	if l.known < born && born < l.start {
+		l.doubt() // a process was here of which nothing else is known
+	}
+	moment := l.moment.Load()
 	for _, m := range marks {
-		if moment, _ := locals.find(m); moment > born {
-			return true
+		if born >= moment {
+			break
+		}
+		if struck, _ := locals.find(m); struck > born {
+			return cachestore.Gone
 		}
 	}
-	return false
+	if born < max(locals.hardFloor, l.doubted.Load()) || born > moment {
+		return doubtful
+	}
+	return cachestore.Valid
+}
+
+// doubt has all that was born before this process count as struck, and tells whether it
+// did not already.
+func (l *Ledger) doubt() bool {
+	if !raise(&l.doubted, l.start) {
+		return false
+	}
+	l.version.Add(1)
+	if l.kept != nil {
+		l.kept.doubt(l.start)
+	}
+	return true
+}
+
+// view is what there is to say of the invalidations.
+func (l *Ledger) view() view {
+	moment := l.moment.Load() // before the table, which may have more then
+	t := l.locals.Load()      // before swept, which is lifted first
+	return view{moment: moment, floor: max(t.hardFloor, l.doubted.Load(), l.swept.Load()), marks: t}
 }
 
 // Apply adds an entry of the log. Entries come in the order of their numbers: one that
@@ -170,7 +238,7 @@ func (l *Ledger) write(at *atomic.Pointer[table], most int, m cachestore.Mark, n
 	switch _, found := t.slot(m); {
 	case found:
 	case t.live >= most:
-		kept := t.after(quarter(t.newest()), most)
+		kept := t.after(oldest(t.newest(), most), most)
 		l.counts.folded += uint64(t.live - kept.live)
 		t = kept
 		at.Store(t)
@@ -181,14 +249,15 @@ func (l *Ledger) write(at *atomic.Pointer[table], most int, m cachestore.Mark, n
 	t.strike(m, number, soft)
 }
 
-// quarter is the number that a fourth of all does not exceed.
-func quarter(numbers []int64) int64 {
+// oldest is the number that an eighth of all, and all but most-1, do not exceed: the
+// fewer are folded, the less is struck by their floor.
+func oldest(numbers []int64, most int) int64 {
 	slices.Sort(numbers)
-	return numbers[(len(numbers)-1)/4]
+	return numbers[max((len(numbers)-1)/8, len(numbers)-most)]
 }
 
-// Invalidate strikes marks hard, on this node and until it ends only: for RFC 9111
-// §4.4 and cache groups (RFC 9875).
+// Invalidate strikes marks hard, on this node only: for RFC 9111 §4.4 and cache groups
+// (RFC 9875). It does not wait for the disk.
 func (l *Ledger) Invalidate(marks ...cachestore.Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,6 +266,9 @@ func (l *Ledger) Invalidate(marks ...cachestore.Mark) {
 		moment := l.moment.Load() + 1
 		l.write(&l.locals, l.maxMine, m, moment, false)
 		l.moment.Store(moment)
+		if l.kept != nil {
+			l.kept.add(struck{moment, m}) // after the table and the moment: see view
+		}
 	}
 	l.version.Add(1)
 }
@@ -215,7 +287,8 @@ func (l *Ledger) Forget(before cachestore.Birth) {
 }
 
 // ForgetSwept drops the invalidations up to a moment, a [cachestore.Birth.Local],
-// after which the caller has removed from the store all that they struck. What is
+// after which the caller has removed from the store all that they struck, or before
+// which nothing stored was born. What is
 // stored stays valid, however old. What is still being fetched was not there to be
 // removed: [Ledger.Late] tells it.
 func (l *Ledger) ForgetSwept(moment int64) {
@@ -331,7 +404,8 @@ type Stats struct {
 	Bytes                 int64 // of their tables
 	HardFloor, SoftFloor  int64 // numbers of the log; 0 = nothing was folded
 	Seq                   int64 // of the newest entry
-	Moment                int64 // of the newest invalidation
+	Moment                int64 // of the newest invalidation, as births count them
+	LocalFloor            int64 // of the moments: what was born before is in doubt
 	Applied, Invalidated  uint64
 	Folded                uint64 // entries and invalidations, at the bound
 	Forgotten             uint64 // of those that could strike nothing any more
@@ -345,6 +419,18 @@ func (l *Ledger) Stats() Stats {
 	return Stats{
 		Entries: logged.live, LocalEntries: locals.live, Bytes: logged.sizeBytes() + locals.sizeBytes(),
 		HardFloor: logged.hardFloor, SoftFloor: logged.softFloor, Seq: l.seq.Load(), Moment: l.moment.Load(),
-		Applied: l.counts.applied, Invalidated: l.counts.invalidated, Folded: l.counts.folded, Forgotten: l.counts.forgotten,
+		LocalFloor: max(locals.hardFloor, l.doubted.Load()),
+		Applied:    l.counts.applied, Invalidated: l.counts.invalidated, Folded: l.counts.folded, Forgotten: l.counts.forgotten,
 	}
+}
+
+// Saw tells of a birth that something has which an earlier process stored, where it was
+// not known when the log and the [Invalidations] were opened. It tells whether that was
+// news: invalidations were lost then, and all that was stored before this process is in
+// doubt.
+func (l *Ledger) Saw(born cachestore.Birth) (lost bool) {
+	if born.Local <= l.known || born.Local >= l.start {
+		return false
+	}
+	return l.doubt()
 }

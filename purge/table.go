@@ -145,3 +145,11 @@ func (t *table) newest() []int64 {
 	t.needed(func(_ cachestore.Mark, hard, soft int64) { all = append(all, max(hard, soft)) })
 	return all
 }
+
+// fold is t where it has at most so many marks, else a copy that has.
+func (t *table) fold(most int) *table {
+	if t.live <= most {
+		return t
+	}
+	return t.after(oldest(t.newest(), most), most)
+}
