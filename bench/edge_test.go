@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -43,7 +44,7 @@ func newHandler(tb testing.TB, url string) *edge.Handler {
 			tb.Error(err)
 		}
 		pool.Close()
-		if err := store.Close(); err != nil {
+		if err := store.Close(context.Background()); err != nil {
 			tb.Error(err)
 		}
 	})

@@ -58,6 +58,7 @@ type body struct {
 	refs    atomic.Int32 // objects and readers; at zero the reservation is released
 	settled settled
 	sealed  atomic.Bool // whole: nothing below changes any more, and no lock is needed
+	lean    atomic.Bool // sealed, and its bytes are where it has settled only
 	want    int64       // length said by the upstream, -1 unknown
 
 	// mu guards all that follows until sealed.

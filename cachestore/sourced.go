@@ -14,8 +14,22 @@ func sourcedBody(budget *Budget, at Source, n int64) *body {
 	b := newBody(budget, nil, n)
 	b.written, b.done = n, true
 	b.settle(at)
+	b.lean.Store(true)
 	b.sealed.Store(true)
 	return b
+}
+
+// lean tells that some of o's bytes are not in memory.
+func (o *Object) lean() bool {
+	if o.body != nil {
+		return o.body.lean.Load()
+	}
+	for _, e := range o.row {
+		if e.body.lean.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // kept is where the bytes of b are kept, nil for nowhere.

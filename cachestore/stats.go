@@ -20,4 +20,13 @@ type Stats struct {
 	Corrupt  int64 // whole bodies that their Check refused
 	Surplus  int64 // parts that came whole but added nothing to what was stored
 	Detached int64 // readers let go because they held a window too long
+
+	DepotObjects int64 // stored responses that the depot has, in memory too or not
+	DepotStored  int64 // stored responses that the depot took from fills
+	DepotRefused int64 // and those that it would not take
+	Recalled     int64 // objects that were found in the depot and not in memory
+	Promoted     int64 // of these, those whose bytes were brought up into memory
+	Spilled      int64 // bodies that went to the depot while they arrived
+	Unspilled    int64 // of these, those that it could not take to their end
+	Damaged      int64 // readers and copies whose bytes in the depot were gone or damaged
 }

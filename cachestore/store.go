@@ -1,7 +1,10 @@
 package cachestore
 
 import (
+	"context"
+	"errors"
 	"iter"
+	"math"
 	"sync/atomic"
 
 	"perigee/httpcache"
@@ -11,6 +14,7 @@ import (
 type Options struct {
 	Budget *Budget // of memory: bodies, metadata, windows
 	Home   Tier    // where responses live whose bytes have come
+	Depot  Depot   // what is beneath Home; nil = nothing
 	// MaxBytes is the longest body that is stored, and the most that the parts of one
 	// representation may take together; 0 = half of the budget.
 	MaxBytes int64
@@ -21,6 +25,7 @@ type Options struct {
 type Store struct {
 	budget   *Budget
 	home     Tier
+	depot    Depot // nil = none
 	maxBytes int64
 	guard    Guard // nil = everything is valid
 	fills    filling
@@ -37,7 +42,7 @@ type counts struct {
 
 // New returns a store over o.Home.
 func New(o Options) *Store {
-	s := &Store{budget: o.Budget, home: o.Home, maxBytes: o.Budget.Limit() / 2}
+	s := &Store{budget: o.Budget, home: o.Home, depot: o.Depot, maxBytes: o.Budget.Limit() / 2}
 	if o.MaxBytes > 0 {
 		s.maxBytes = min(s.maxBytes, o.MaxBytes)
 	}
@@ -127,5 +132,27 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// Close closes the tier. No fill may be under way.
-func (s *Store) Close() error { return s.home.Close() }
+// Oldest is a birth that nothing which is stored has before it, the greatest there can
+// be where nothing is; what is still arriving does not count. ok is false while that is
+// not known, because what the depot kept has yet to be looked at.
+func (s *Store) Oldest() (born Birth, ok bool) {
+	born, ok = Birth{Seq: math.MaxInt64, Local: math.MaxInt64}, true
+	for o := range s.home.All() {
+		born = born.earlier(o.born)
+	}
+	if s.depot == nil {
+		return born, ok
+	}
+	kept, ok := s.depot.Oldest()
+	return born.earlier(kept), ok
+}
+
+// Close closes the tiers: the depot writes what waits, as long as ctx lasts. No fill may
+// be under way.
+func (s *Store) Close(ctx context.Context) error {
+	var err error
+	if s.depot != nil {
+		err = s.depot.Close(ctx)
+	}
+	return errors.Join(err, s.home.Close())
+}

@@ -40,7 +40,7 @@ func newRig(t testing.TB, limit int64) *rig {
 // close closes the store and checks that every byte has been given back.
 func (r *rig) close() {
 	r.t.Helper()
-	if err := r.store.Close(); err != nil {
+	if err := r.store.Close(context.Background()); err != nil {
 		r.t.Errorf("Close: %v", err)
 	}
 	if used := r.budget.Used(); used != 0 {

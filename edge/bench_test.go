@@ -48,7 +48,7 @@ func benchHandler(b *testing.B) *Handler {
 	}}), Limits{Fields: 128, TargetBytes: 16 << 10})
 	b.Cleanup(func() {
 		_ = h.Close(context.Background())
-		_ = store.Close()
+		_ = store.Close(context.Background())
 	})
 	return h
 }

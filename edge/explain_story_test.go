@@ -383,7 +383,7 @@ func (u *usedTier) Use(o *cachestore.Object) {
 // begun, no origin asked.
 func TestExplainChangesNothing(t *testing.T) {
 	inBubble(t, httpcache.Rules{StaleWhileRevalidate: time.Hour}, func(t *testing.T, r *rig) {
-		if err := r.store.Close(); err != nil {
+		if err := r.store.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		budget := cachestore.NewBudget(rigBudget)

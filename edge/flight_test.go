@@ -238,7 +238,7 @@ func TestNobodyMissesWhatOutgrowsTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		without := &stingy{Tier: tier}
-		if err := r.store.Close(); err != nil {
+		if err := r.store.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		r.store = cachestore.New(cachestore.Options{Budget: budget, Home: without})
@@ -277,7 +277,7 @@ func TestCloseEndsFills(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 11*time.Second {
 			t.Errorf("Close: %v after %v, want the deadline after 10s", err, took)
 		}
-		if err := r.store.Close(); err != nil {
+		if err := r.store.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if used := r.store.Stats().UsedBytes; used != 0 {

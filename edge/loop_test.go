@@ -105,7 +105,7 @@ func (r *rig) second(host string) *Site {
 	r.t.Cleanup(func() {
 		_ = server.Close()
 		_ = h.Close(context.Background())
-		_ = store.Close()
+		_ = store.Close(context.Background())
 	})
 	return site
 }

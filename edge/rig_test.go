@@ -127,7 +127,7 @@ func (r *rig) close() {
 	if err := r.handler.Close(ctx); err != nil {
 		r.t.Errorf("Close: %v", err)
 	}
-	if err := r.store.Close(); err != nil {
+	if err := r.store.Close(context.Background()); err != nil {
 		r.t.Errorf("Close of the store: %v", err)
 	}
 	if used := r.store.Stats().UsedBytes; used != 0 {

@@ -82,7 +82,7 @@ func newFront(t *testing.T, pool *origin.Pool) *httptest.Server {
 	t.Cleanup(func() {
 		front.Close()
 		_ = h.Close(context.Background())
-		_ = store.Close()
+		_ = store.Close(context.Background())
 	})
 	return front
 }

@@ -279,7 +279,7 @@ func TestAnchorHoldsTheBeginning(t *testing.T) {
 			t.Fatal(err)
 		}
 		store := cachestore.New(cachestore.Options{Budget: budget, Home: tier})
-		defer store.Close()
+		defer store.Close(context.Background())
 		request, _ := http.NewRequest(http.MethodGet, "http://www.test/", nil)
 		meta := httpcache.Response{Status: 200, Header: http.Header{httpcache.CacheControlField: {"max-age=60"}}, ContentLength: bigBytes, RequestTime: time.Now(), ResponseTime: time.Now()}
 		stored, refusal := httpcache.NewStored(&httpcache.Rules{}, httpcache.NewRequest(request), meta)

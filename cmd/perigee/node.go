@@ -243,7 +243,7 @@ func (n *node) stop(ctx context.Context) {
 		n.served.close()
 	}
 	if n.store != nil {
-		_ = n.store.Close()
+		_ = n.store.Close(ctx)
 	}
 	if log := n.records.log.Load(); log != nil {
 		_ = log.Close()
