@@ -34,49 +34,109 @@ const (
 	retryLog = time.Second
 )
 
+// invalidationsName is the file of invalidations in the state folder.
+const invalidationsName = "invalidations"
+
 // purging is all that has to do with purges: the ledger, its log, the service above.
 type purging struct {
+	key     [16]byte // that marks are made with
 	ledger  *purge.Ledger
 	log     purge.Log
-	journal *purge.Journal // nil: nothing is kept
+	journal *purge.Journal       // nil: nothing is kept
+	kept    *purge.Invalidations // nil likewise
 	service *purge.Service
+
+	// oldest and newest are births before and after which nothing stored was born, the
+	// second as far as it is known; nil: nothing stored outlives the process.
+	oldest func() (born cachestore.Birth, known bool)
+	newest func() cachestore.Birth
 
 	end  context.CancelFunc
 	work sync.WaitGroup
 }
 
-// openPurging opens the journal in the state folder, if there is one. Nothing is
-// followed yet.
+// openPurging is beginPurging and open, for a node that stores nothing on disk.
 func openPurging(conf *config.Node, log *slog.Logger) (*purging, error) {
-	p := &purging{}
-	var o purge.Options
-	if conf.State == "" {
-		_, _ = rand.Read(o.Key[:]) // never fails
-		p.log = purge.Memory(now)
-	} else {
-		if err := os.MkdirAll(conf.State, 0o700); err != nil {
-			return nil, fmt.Errorf("node.state: %w", err)
-		}
-		key, err := secretKey(filepath.Join(conf.State, "purge.key"))
-		if err != nil {
-			return nil, fmt.Errorf("node.state: %w", err)
-		}
-		o.Key = key
-		journal, damage, err := purge.OpenJournal(purge.JournalOptions{Dir: filepath.Join(conf.State, "purges"), Now: now})
-		if err != nil {
-			return nil, fmt.Errorf("node.state: %w", err)
-		}
-		if damage != nil {
-			log.Error(damage.String())
-		}
-		p.journal, p.log = journal, journal
-		if err := errors.Join(syncFolder(conf.State), syncFolder(filepath.Dir(conf.State))); err != nil {
-			log.Warn("node.state: the folder may not outlive a power cut", "error", err)
-		}
+	p, err := beginPurging(conf)
+	if err != nil {
+		return nil, err
 	}
-	p.ledger = purge.New(o)
+	return p, p.open(conf, log)
+}
+
+// beginPurging finds the key of marks, which a disk is asked by before it is opened.
+func beginPurging(conf *config.Node) (*purging, error) {
+	p := &purging{}
+	if conf.State == "" {
+		_, _ = rand.Read(p.key[:]) // never fails
+		return p, nil
+	}
+	err := os.MkdirAll(conf.State, 0o700)
+	if err == nil {
+		p.key, err = secretKey(filepath.Join(conf.State, "purge.key"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node.state: %w", err)
+	}
 	return p, nil
 }
+
+// marksID names the key of marks.
+func (p *purging) marksID() uint64 { return purge.MarksID(p.key) }
+
+// onDisk tells of what is stored on disk, before open is called: of all that is stored,
+// the births that nothing has before it or after it.
+func (p *purging) onDisk(oldest func() (born cachestore.Birth, known bool), newest func() cachestore.Birth) {
+	p.oldest, p.newest = oldest, newest
+}
+
+// open opens what the state folder keeps of purges, if there is one. Nothing is followed
+// yet.
+func (p *purging) open(conf *config.Node, log *slog.Logger) error {
+	o := purge.Options{Key: p.key, Start: now()}
+	p.log = purge.Memory(now)
+	if conf.State != "" {
+		if err := p.openState(conf.State, o.Start, log); err != nil {
+			return fmt.Errorf("node.state: %w", err)
+		}
+		o.Invalidations = p.kept
+	}
+	p.ledger = purge.New(o)
+	return nil
+}
+
+// openState opens the journal, whose lock keeps other processes from the invalidations
+// too, and these.
+func (p *purging) openState(dir string, start time.Time, log *slog.Logger) error {
+	var seen cachestore.Birth
+	if p.newest != nil {
+		seen = p.newest()
+	}
+	journal, damage, err := purge.OpenJournal(purge.JournalOptions{Dir: filepath.Join(dir, "purges"), Now: now, Seen: seen.Seq})
+	if err != nil {
+		return err
+	}
+	if damage != nil {
+		log.Error(damage.String())
+	}
+	kept, lost, err := purge.OpenInvalidations(purge.InvalidationsOptions{
+		File: filepath.Join(dir, invalidationsName), Start: start, Key: p.key, Seen: seen.Local,
+	})
+	if err != nil {
+		return errors.Join(err, journal.Close())
+	}
+	p.journal, p.log, p.kept = journal, journal, kept
+	if lost != "" {
+		log.Error("invalidations were lost (" + lost + "): " + lostWords)
+	}
+	if err := errors.Join(syncFolder(dir), syncFolder(filepath.Dir(dir))); err != nil {
+		log.Warn("node.state: the folder may not outlive a power cut", "error", err)
+	}
+	return nil
+}
+
+// lostWords says what lost invalidations cost.
+const lostWords = "nothing that was stored before this start is served unchecked"
 
 // secretKey reads the key that marks are made with, or makes one.
 func secretKey(path string) (key [16]byte, err error) {
@@ -175,18 +235,39 @@ func (p *purging) keep(store *cachestore.Store, log *slog.Logger) {
 	p.end = func() { before(); end() }
 	p.work.Go(func() {
 		var births []cachestore.Birth // of each upkeep, the oldest first
+		var failing bool
 		for ctx.Err() == nil {
 			births = append(births, p.ledger.Now())
 			store.Sweep()
 			if len(births) > int(oldestFetch/upkeepEvery) {
-				p.ledger.Forget(oldest(store, births[0]))
-				p.ledger.ForgetSwept(births[0].Local) // what was stored since began later, or is late
+				p.forget(store, births[0], log)
 				births = births[1:]
 			}
 			p.compact(ctx, log)
+			failing = p.tell(failing, log)
 			_ = pause(ctx, upkeepEvery)
 		}
 	})
+}
+
+// forget lets the ledger forget what strikes nothing any more, the store having been
+// swept of what was struck before a birth; what began to be fetched later is late.
+func (p *purging) forget(store *cachestore.Store, swept cachestore.Birth, log *slog.Logger) {
+	if p.oldest == nil {
+		p.ledger.Forget(oldest(store, swept))
+		p.ledger.ForgetSwept(swept.Local) // what was stored since began later, or is late
+		return
+	}
+	born, known := p.oldest() // what is on disk is not swept
+	if !known {
+		return
+	}
+	if p.ledger.Saw(p.newest()) {
+		log.Error("invalidations were lost (what is stored knows of later ones): " + lostWords)
+	}
+	born.Seq, born.Local = min(born.Seq, swept.Seq), min(born.Local, swept.Local)
+	p.ledger.Forget(born)
+	p.ledger.ForgetSwept(born.Local)
 }
 
 // oldest is a birth that nothing stored has before it, nor what began to be fetched
@@ -197,6 +278,21 @@ func oldest(store *cachestore.Store, limit cachestore.Birth) cachestore.Birth {
 		limit.Seq, limit.Local = min(limit.Seq, born.Seq), min(limit.Local, born.Local)
 	}
 	return limit
+}
+
+// tell logs once that invalidations cannot be written, and once that they can again.
+func (p *purging) tell(failing bool, log *slog.Logger) bool {
+	if p.kept == nil {
+		return false
+	}
+	why := p.kept.Stats().Failing
+	switch {
+	case why != nil && !failing:
+		log.Error("invalidations cannot be written, and end with this process; trying again", "error", why)
+	case why == nil && failing:
+		log.Info("invalidations are written again")
+	}
+	return why != nil
 }
 
 func (p *purging) compact(ctx context.Context, log *slog.Logger) {
@@ -241,7 +337,10 @@ func (p *purging) close() {
 		p.end()
 	}
 	p.work.Wait()
-	if p.journal != nil {
+	if p.kept != nil {
+		_ = p.kept.Close()
+	}
+	if p.journal != nil { // last: its lock is for both
 		_ = p.journal.Close()
 	}
 }
