@@ -214,9 +214,7 @@ func (r *formReader) instant(base int64) time.Time {
 	zigzag := r.uvarint()
 	seconds := int64(zigzag>>1) ^ -int64(zigzag&1)
 	nanoseconds := r.number(uint64(time.Second-1), "nanoseconds")
-	if seconds < -2*maxFormUnix || seconds > 2*maxFormUnix {
-		seconds = 2 * maxFormUnix
-	}
+	// base is within the bounds, so that a sum that wraps around is not.
 	if seconds += base; seconds < -maxFormUnix || seconds > maxFormUnix {
 		r.fail("instant")
 		return time.Time{}

@@ -79,7 +79,12 @@ func TestDecodeStoredRefusesNonsense(t *testing.T) {
 		"vary twice":          func(s *Stored) { s.vary = []string{"foo", "foo"} },
 		"vary in upper case":  func(s *Stored) { s.vary = []string{"Foo", "goo"} },
 		"vary no token":       func(s *Stored) { s.vary = []string{"", "foo"} },
-		"too many vary":       func(s *Stored) { s.vary, s.selecting = many(maxVary+1), many(maxVary+1) },
+		"too many vary": func(s *Stored) {
+			s.vary, s.selecting = nil, many(maxVary+1)
+			for i := range s.selecting {
+				s.vary = append(s.vary, strings.Repeat("x", i+1))
+			}
+		},
 		"values missing":      func(s *Stored) { s.selecting = s.selecting[1:] },
 		"values too many":     func(s *Stored) { s.selecting = append(s.selecting, "x") },
 		"too many tags":       func(s *Stored) { s.tags = many(maxTags + 1) },
@@ -124,18 +129,20 @@ func TestDecodeStoredRefusesOtherForms(t *testing.T) {
 		"version 0":               join([]byte{0}, good[1:]),
 		"next version":            join([]byte{storedForm + 1}, good[1:]),
 		"unknown flag":            join(formOf(flagsEnd, 5, 0), empty),
-		"both dates of content":   join(formOf(flagContentDate|flagOtherContentDate, 5, 0, 1), empty),
+		"both dates of content":   join(formOf(flagContentDate|flagOtherContentDate, 5, 0), empty),
+		"both, and another":       join(formOf(flagContentDate|flagOtherContentDate, 5, 0, 1), empty),
 		"zero as date of content": join(formOf(flagContentDate, zero, 0), empty),
 		"other date that is none": join(formOf(flagOtherContentDate, 0, 0, zero), empty),
 		"other date that is not":  join(formOf(flagOtherContentDate, 5, 1, 1), empty),
 		"arrival that is the one": join(formOf(flagOtherArrived, 5, 0, 0), empty),
 		"seconds that overflow":   join(formOf(0, maxFormUnix, math.MaxInt64), empty),
+		"seconds that underflow":  join(formOf(0, -maxFormUnix, math.MinInt64), empty),
 		"a second of nanoseconds": join(good[:6], binary.AppendUvarint(nil, 1e9), good[7:]),
 		"seconds in nanoseconds":  join(good[:9], binary.AppendUvarint(nil, 1e9<<1|1), good[10:]),
 		"zero nanoseconds":        join(good[:9], []byte{1}, good[10:]),
 		"number in two bytes":     join(good[:1], []byte{0x80, 0}, good[2:]),
 		"number in eleven bytes":  join(good[:1], bytes.Repeat([]byte{0x80}, 10), good[1:]),
-		"number over 64 bits":     join(good[:9], bytes.Repeat([]byte{0xff}, 9), []byte{2}, good[10:]),
+		"number over 64 bits":     join(good[:9], bytes.Repeat([]byte{0x80}, 9), []byte{2}, good[10:]),
 		"texts that are missing":  join(formOf(0, 5, 0), []byte{1}, empty[1:]),
 		"more texts than counted": join(formOf(0, 5, 0), []byte{1, 0, 0, 0, 2, 1, 'a', 1, 'b', 0, 0}),
 		"fields that are missing": join(formOf(0, 5, 0), []byte{0, 2}, empty[1:]),

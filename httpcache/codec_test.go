@@ -33,6 +33,13 @@ func asNew(t testing.TB, s *Stored) *Stored {
 	if diff := cmp.Diff(s, got, wholeStored); diff != "" {
 		t.Fatalf("decoded (-want +got):\n%s", diff)
 	}
+	for _, fields := range []http.Header{got.header, got.unseen, {"Tags": got.tags, "Vary": got.vary, "Values": got.selecting}} {
+		for name, lines := range fields {
+			if len(lines) != cap(lines) {
+				t.Errorf("who appends to %s writes into what is behind it", name)
+			}
+		}
+	}
 	for _, instant := range []time.Time{got.date, got.responseTime, got.arrived, got.contentDate, got.modified, got.plainUntil} {
 		if instant != instant.Round(0).UTC() {
 			t.Errorf("decoded instant %s is not in UTC", instant)
@@ -61,6 +68,22 @@ func fullest(t testing.TB) []*Stored {
 		t.Fatalf("not freshened: %s", why)
 	}
 	return []*Stored{first, fresh, mustStore(t, &Rules{}, get(), answer("Cache-Control: no-cache", "Etag: W/\"b\""))}
+}
+
+// What is no validator is none again.
+func TestStoredFormOfMalformed(t *testing.T) {
+	t.Parallel()
+	for _, fields := range [][]string{
+		{"Etag: \"a\"", "Etag: \"b\""},
+		{"Etag: a"},
+		{"Etag: "},
+		{"Last-Modified: yesterday"},
+		{"Last-Modified: "},
+		{"Last-Modified: " + origo.Format(http.TimeFormat), "Last-Modified: " + origo.Format(http.TimeFormat)},
+		{"Content-Language: de", "Vary: accept-language", "Vary: ,"},
+	} {
+		asNew(t, mustStore(t, &Rules{}, get("Accept-Language: fr, de"), answer(append(fields, "Cache-Control: max-age=60")...)))
+	}
 }
 
 // Who adds a field to Stored must say here what becomes of it.
