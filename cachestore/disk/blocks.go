@@ -23,6 +23,9 @@ const (
 var (
 	// errBlocksClosed is what get returns after close.
 	errBlocksClosed = fmt.Errorf("blocks are closed: %w", cachestore.ErrGone)
+	// errNoMemory is returned for a read too long to do without the budget, which has
+	// nothing left.
+	errNoMemory = fmt.Errorf("no memory for the read: %w", cachestore.ErrGone)
 	// errReadAborted goes to those who waited for a read that panicked.
 	errReadAborted = errors.New("read did not return")
 	// errBlockTurn tells those who waited that who was to read has left before the read
@@ -134,7 +137,7 @@ type blocks struct {
 	free   [classes]chan buffer // by size class
 	taken  atomic.Int64         // reserved bytes, in use or not
 	closed atomic.Bool
-	hand   atomic.Uint32 // the shard that lost a block last
+	hand   atomic.Uint32 // the shard that had to help out last
 	shards [blockShards]blockShard
 
 	grace, graceBytes, unmatched atomic.Int64
@@ -231,7 +234,7 @@ func (s *blocks) lead(ctx context.Context, b *block, read func(p []byte) error) 
 			b.Release() // the caller will not come back to do it
 		}
 	}()
-	m, failed := s.take(b.key.n)
+	m, failed := s.take(b.key.n, b.shard)
 	if failed == nil {
 		b.memory = m
 		failed = read(b.bytes())
@@ -262,12 +265,13 @@ func (s *blocks) place(ctx context.Context) error {
 // does not wait.
 func (s *blocks) put(at address, data []byte) {
 	key := blockKey{at, len(data)}
-	m, ok := s.takeOwn(len(data))
+	shard := &s.shards[key.shard()]
+	m, ok := s.takeOwn(len(data), shard)
 	if !ok {
 		return
 	}
 	copy(m.data, data)
-	if !s.keeps(m) || !s.shards[key.shard()].show(key, m) {
+	if !s.keeps(m) || !shard.show(key, m) {
 		s.recycle(m)
 	}
 }

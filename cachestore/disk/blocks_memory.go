@@ -7,6 +7,8 @@ const (
 	maxFree = maxReads
 	// maxGraceBytes is the longest read that is given memory which is not reserved.
 	maxGraceBytes = 4 << 20
+	// maxBlockBytes is the longest read.
+	maxBlockBytes = 1 << 30
 	// ownBytes is what a block and its place in the table take beside its buffer.
 	ownBytes = 256
 	// pageBytes is what the runtime rounds large slices up to.
@@ -48,18 +50,18 @@ func sizeOf(n int) (size, class int) {
 
 // take returns memory for n bytes: as of right, from the budget beyond that, or in the
 // end from neither.
-func (s *blocks) take(n int) (buffer, error) {
-	if n < 0 {
-		return buffer{}, fmt.Errorf("read of %d bytes", n)
+func (s *blocks) take(n int, home *blockShard) (buffer, error) {
+	if n < 0 || n > maxBlockBytes {
+		return buffer{}, fmt.Errorf("read of %d bytes at once", n)
 	}
-	if m, ok := s.takeOwn(n); ok {
+	if m, ok := s.takeOwn(n, home); ok {
 		return m, nil
 	}
 	m := bufferFor(n)
 	if m.reserved = s.reserve(m.cost); m.reserved {
 		s.taken.Add(m.cost)
 	} else if n > maxGraceBytes {
-		return buffer{}, fmt.Errorf("read of %d bytes: the budget has none left", n)
+		return buffer{}, errNoMemory
 	} else {
 		s.grace.Add(1)
 		s.graceBytes.Add(m.cost)
@@ -77,7 +79,7 @@ func bufferFor(n int) buffer {
 
 // takeOwn returns memory for n bytes within the limit: what is free, then what may
 // still be reserved, then that of blocks which have to leave for it.
-func (s *blocks) takeOwn(n int) (buffer, bool) {
+func (s *blocks) takeOwn(n int, home *blockShard) (buffer, bool) {
 	m := bufferFor(n)
 	if m.cost > s.limit {
 		return buffer{}, false
@@ -90,7 +92,7 @@ func (s *blocks) takeOwn(n int) (buffer, bool) {
 		}
 	}
 	for !s.grow(m.cost) {
-		old, ok := s.evict()
+		old, ok := s.evict(home, m.class)
 		if !ok {
 			return buffer{}, false
 		}
@@ -123,8 +125,9 @@ func (s *blocks) grow(n int64) bool {
 }
 
 // evict returns memory that is of no use where it is: free buffers of whatever class,
-// then those of blocks that nobody holds.
-func (s *blocks) evict() (buffer, bool) {
+// then those of blocks that nobody holds. They leave where the new block is to be, if
+// possible: as many come to each shard as go, and the shards stay of a size.
+func (s *blocks) evict(home *blockShard, class int) (buffer, bool) {
 	for _, free := range s.free {
 		select {
 		case m := <-free:
@@ -132,15 +135,15 @@ func (s *blocks) evict() (buffer, bool) {
 		default:
 		}
 	}
-	for range blockShards {
-		h := &s.shards[s.hand.Add(1)%blockShards]
-		if h.idle.Load() <= 0 {
-			continue
+	h, next := home, s.hand.Add(1)
+	for i := range uint32(blockShards + 1) {
+		if h.idle.Load() > 0 {
+			if m, ok := h.evict(class); ok {
+				s.spoil(m)
+				return m, true
+			}
 		}
-		if m, ok := h.evict(); ok {
-			s.spoil(m)
-			return m, true
-		}
+		h = &s.shards[(next+i)%blockShards]
 	}
 	return buffer{}, false
 }

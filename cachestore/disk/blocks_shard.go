@@ -15,6 +15,10 @@ const (
 	partLeader                   // read it
 )
 
+// nearBlocks is how far behind the block that is to leave one is looked for whose memory
+// has the size that is wanted. Making memory anew costs more than a little disorder.
+const nearBlocks = 16
+
 // blockShard is a part of the table of blocks, and a clock's face: who is to leave is
 // looked for from the front of its list, and who was asked for since, or is held, goes
 // to the end of it instead.
@@ -99,14 +103,17 @@ func (b *block) settle(err error) {
 }
 
 // evict takes a block that nobody holds, and that has not been asked for of late, out
-// of the table and returns its memory.
-func (h *blockShard) evict() (m buffer, ok bool) {
+// of the table and returns its memory: that which is next, or one of the class wanted
+// which would soon be.
+func (h *blockShard) evict(class int) (m buffer, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for range 2 * len(h.table) {
 		b := h.root.next
 		held := b.refs.Load() != inTable
-		if !held && !b.touched && h.detach(b) {
+		if !held && !b.touched {
+			b = h.near(b, class)
+			h.detach(b)
 			h.evicted++
 			return b.memory, true
 		}
@@ -115,6 +122,21 @@ func (h *blockShard) evict() (m buffer, ok bool) {
 		h.link(b)
 	}
 	return buffer{}, false
+}
+
+// near is a block of the class not far behind b that may leave as b may, or b.
+func (h *blockShard) near(b *block, class int) *block {
+	at := b
+	for range nearBlocks {
+		// Whose memory is not set yet is held.
+		if at.refs.Load() == inTable && !at.touched && at.memory.class == class {
+			return at
+		}
+		if at = at.next; at == &h.root {
+			break
+		}
+	}
+	return b
 }
 
 // dropIdle takes b out of the table if nobody holds it, and tells whether its memory
