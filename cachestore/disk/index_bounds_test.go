@@ -55,7 +55,7 @@ func TestIndexBytesPerObject(t *testing.T) {
 		if i >= from {
 			worst = max(worst, (budget.most+x.len()-1)/x.len())
 		}
-		if i >= from && i%20_000 == 0 {
+		if i >= from && i%25_000 == 0 {
 			runtime.GC()
 			runtime.ReadMemStats(&now)
 			worstHeap = max(worstHeap, (now.HeapAlloc-min(before.HeapAlloc, now.HeapAlloc))/i)
@@ -141,7 +141,7 @@ func TestIndexMaxBytes(t *testing.T) {
 	if fill(x, 0, 1<<20) {
 		t.Fatal("more entries than bytes")
 	}
-	for i := range uint64(1 << 18) {
+	for i := range uint64(1 << 16) {
 		fill(x, i, i+1)
 	}
 	if budget.most > o.MaxBytes || x.bytes() < o.MaxBytes*9/10 || x.refused() == 0 {
@@ -176,7 +176,7 @@ func TestIndexTooManyVariants(t *testing.T) {
 // different in each index.
 func TestIndexStrangersTags(t *testing.T) {
 	t.Parallel()
-	const objects, farthest = 100_000, 100
+	const objects, farthest = 20_000, 100
 	families := map[string]func(i uint64) uint64{
 		"counted":       func(i uint64) uint64 { return i },
 		"high bits":     func(i uint64) uint64 { return i << 47 },
@@ -187,7 +187,7 @@ func TestIndexStrangersTags(t *testing.T) {
 	}
 	for family, tag := range families {
 		var first map[uint64]uint
-		for seed := range uint64(3) {
+		for seed := range uint64(2) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			x := newIndex(indexOptions{})
 			x.seeds = indexSeeds{r.Uint64(), r.Uint64(), r.Uint64()}
@@ -225,7 +225,7 @@ func TestIndexStrangersTags(t *testing.T) {
 func TestIndexAllWhileChanging(t *testing.T) {
 	t.Parallel()
 	x := newIndex(indexOptions{})
-	const stay = 20_000
+	const stay = 5_000
 	if !fill(x, 0, stay) {
 		t.Fatal("refused")
 	}
@@ -288,7 +288,7 @@ func TestIndexFindAllocatesNothing(t *testing.T) {
 // Readers and writers of the same entries: a place is always one that its writer put.
 func TestIndexConcurrent(t *testing.T) {
 	t.Parallel()
-	const writers, each, rounds = 4, 600, 6
+	const writers, each, rounds = 4, 300, 4
 	var used atomic.Int64
 	x := newIndex(indexOptions{
 		Reserve: func(n int64) bool { used.Add(n); return true },

@@ -125,8 +125,8 @@ func TestPlace(t *testing.T) {
 var tagFamilies = map[string]func(r *rand.Rand) uint64{
 	"any":       func(r *rand.Rand) uint64 { return r.Uint64() },
 	"few":       func(r *rand.Rand) uint64 { return r.Uint64() % 32 },
-	"one home":  func(r *rand.Rand) uint64 { return r.Uint64() % 3000 },
-	"last home": func(r *rand.Rand) uint64 { return 1<<56 - 1 - r.Uint64()%3000 },
+	"one home":  func(r *rand.Rand) uint64 { return r.Uint64() % 400 },
+	"last home": func(r *rand.Rand) uint64 { return 1<<56 - 1 - r.Uint64()%400 },
 	"low bits":  func(r *rand.Rand) uint64 { return r.Uint64() % 4000 << 45 },
 	"one shard": func(r *rand.Rand) uint64 { return r.Uint64() % 4000 << 44 },
 	"two ends":  func(r *rand.Rand) uint64 { return r.Uint64()%600 - 300 },
@@ -146,7 +146,7 @@ func TestIndexModel(t *testing.T) {
 					m.x.seeds = indexSeeds{r.Uint64(), r.Uint64(), r.Uint64()}
 				}
 				m.budget.refuse = func(call int) bool { return call%5 == 4 }
-				m.run(30_000)
+				m.run(6000)
 			})
 		}
 	}
@@ -167,7 +167,7 @@ func (m *model) run(steps int) {
 	for i := range steps {
 		// Fills, then empties, then both in turn.
 		m.step(i < steps/2 || i > steps*4/5 && m.r.IntN(2) == 0)
-		if i%997 == 0 {
+		if i%499 == 0 {
 			m.compare(i)
 		}
 	}

@@ -1,0 +1,321 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// headStart is how many of the newest segments of each folder are read before anything
+// is served: they have the newest births and the highest numbers.
+const headStart = 4
+
+// startLoading reads the newest segments now and the others in the background, the
+// newest first. What is stored meanwhile goes before what is found.
+func (d *Depot) startLoading() {
+	d.graves = newGraves()
+	d.loading.Store(true)
+	for _, v := range d.volumes {
+		if v.State() == Out {
+			continue
+		}
+		v.unread = v.list()
+		v.measure()
+		if len(v.unread) > 0 {
+			d.raiseNumbers(v.unread[0] + numbersAhead)
+		}
+		for range headStart {
+			if first, ok := v.nextUnread(); ok {
+				v.load(first)
+			}
+		}
+	}
+	d.work.Go(func() {
+		d.loadRest()
+		d.loadMu.Lock()
+		defer d.loadMu.Unlock()
+		d.graves = nil
+		d.loading.Store(false)
+		d.log.Info("the disk's index is complete", "objects", d.index.len())
+	})
+}
+
+// raiseNumbers has no record get a number up to n.
+func (d *Depot) raiseNumbers(n uint64) {
+	for {
+		now := d.numbers.Load()
+		if now >= n || d.numbers.CompareAndSwap(now, n) {
+			return
+		}
+	}
+}
+
+// loadRest reads all other segments, one of each folder in turn.
+func (d *Depot) loadRest() {
+	for more := true; more && d.life.Err() == nil; {
+		more = false
+		for _, v := range d.volumes {
+			if first, ok := v.nextUnread(); ok {
+				v.load(first)
+				more = true
+			}
+		}
+	}
+}
+
+// load makes known what is in one segment, or removes its file.
+func (v *volume) load(first uint64) {
+	d := v.depot
+	path := filepath.Join(v.path, segmentName(first))
+	s, err := v.openSegment(path, first)
+	if err != nil {
+		v.reject(path, err)
+		return
+	}
+	if d.tooManyGraves() || !v.admit(s, true) {
+		v.reject(path, errDamaged)
+		return
+	}
+	v.others.Store(max(v.others.Load()-s.bytes.Load(), 0)) // it is counted as a segment now
+	d.files.add(s.number, s.path, nil)
+	entries, err := v.entriesOf(s)
+	if err != nil {
+		v.sayDamage(s, err)
+	}
+	d.install(s, entries)
+}
+
+func (d *Depot) tooManyGraves() bool {
+	d.loadMu.Lock()
+	defer d.loadMu.Unlock()
+	return d.graves.full
+}
+
+// errMarks says that a segment's marks were made with another key.
+var errMarks = errors.New("its responses cannot be purged: they were marked with another key")
+
+// openSegment reads the head of a segment.
+func (v *volume) openSegment(path string, first uint64) (*segment, error) {
+	file, err := v.depot.fs.Open(path, false)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	h, err := headOf(file)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case h.first != first || h.volume != v.id:
+		return nil, errForeign
+	case h.marksKey != v.depot.marksKey:
+		return nil, errMarks
+	}
+	n, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	s := &segment{volume: v, id: h.id, first: first, path: path}
+	s.bytes.Store(n)
+	s.births.Store(&span{})
+	return s, nil
+}
+
+// errForeign says that a file bears the name of a segment that it is not.
+var errForeign = errors.New("belongs elsewhere")
+
+// reject drops a file that is no segment of this folder, and counts why.
+func (v *volume) reject(path string, err error) {
+	d := v.depot
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case errors.Is(err, errMarks):
+		d.counts.dropped(dropMarks)
+	case errors.Is(err, errDamaged), errors.Is(err, errForeign), errors.Is(err, errVersion):
+		d.counts.dropped(dropForeign)
+	default:
+		d.counts.dropped(dropUnreadable)
+		v.failed("open", err)
+		return
+	}
+	d.log.Warn("a file of the store is dropped", "file", path, "error", err)
+	if err := d.fs.Remove(path); err != nil {
+		v.failed("remove", err)
+	}
+}
+
+// entriesOf is the records of a segment, the newest first: from its foot or, where it was
+// not sealed or the foot is damaged, from the records themselves. Then it is sealed,
+// unless it is being written or somebody may still read what is cut off.
+func (v *volume) entriesOf(s *segment) ([]entry, error) {
+	file, err := v.depot.fs.Open(s.path, false)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	entries, births, err := readFoot(s.id, file)
+	if err == nil {
+		s.births.Store(&births)
+		return entries, nil
+	}
+	entries, births, end, damaged := scan(s.id, file)
+	s.births.Store(&births)
+	if damaged > 0 {
+		v.depot.counts.drops[dropTorn].Add(int64(damaged))
+	}
+	v.closeLog(s, entries, births, end)
+	slices.Reverse(entries)
+	return entries, err
+}
+
+// closeLog seals a segment of an earlier process, so that it is read at once next time
+// and takes no more than it needs.
+func (v *volume) closeLog(s *segment, entries []entry, births span, end int64) {
+	file, err := v.depot.fs.Open(s.path, true)
+	if err != nil {
+		v.failed("open", err)
+		return
+	}
+	defer file.Close()
+	if err := v.seal(s, file, end, entries, births); err != nil {
+		v.failed("seal", err)
+	}
+}
+
+// readFoot reads the table of a sealed segment.
+func readFoot(id uint64, file File) (entries []entry, births span, err error) {
+	size, err := file.Size()
+	if err != nil || size < segmentHeadBytes+tailBytes {
+		return nil, births, errTorn
+	}
+	p := make([]byte, tailBytes)
+	if err := readFull(file, p, size-tailBytes); err != nil {
+		return nil, births, err
+	}
+	t, err := decodeTail(p, id, size-tailBytes)
+	if err != nil {
+		return nil, births, err
+	}
+	p = make([]byte, t.count*entryBytes)
+	if err := readFull(file, p, t.off); err != nil {
+		return nil, births, err
+	}
+	entries, err = t.decodeEntries(p, id)
+	return entries, t.births, err
+}
+
+func readFull(file File, p []byte, off int64) error {
+	n, err := file.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return errTorn
+	}
+	return err
+}
+
+// scan finds the records of a segment that has no foot, in the order of the file, and
+// where the last one ends. Where something else stands it looks for the next record;
+// damaged is how many such places there are before the last record.
+func scan(id uint64, file File) (entries []entry, births span, end int64, damaged int) {
+	size, err := file.Size()
+	if err != nil {
+		return nil, births, segmentHeadBytes, 1
+	}
+	const window = 1 << 20
+	p := make([]byte, window)
+	at, from, have := int64(segmentHeadBytes), int64(0), int64(0)
+	end = segmentHeadBytes
+	skipping, holes := false, 0
+	for at+recordHeadBytes <= size {
+		if at < from || at+recordHeadBytes > from+have {
+			n, err := file.ReadAt(p, at)
+			if n < recordHeadBytes {
+				if err != nil && !errors.Is(err, io.EOF) {
+					damaged++
+				}
+				break
+			}
+			from, have = at, int64(n)
+		}
+		h, err := decodeRecordHead(p[at-from:have], id, at)
+		if err != nil || at+h.length > size {
+			if !skipping {
+				skipping = true
+				holes++
+			}
+			at += align
+			continue
+		}
+		damaged, skipping = damaged+holes, false
+		holes = 0
+		e := entry{name: h.name(), number: h.number, off: at, length: aligned(h.length), kind: h.kind, flags: h.flags}
+		if h.kind == kindGraves {
+			e.variant = 0
+		}
+		entries = append(entries, e)
+		births.last = max(births.last, h.number)
+		if h.kind == kindObject || h.kind == kindPiece {
+			births.add(h.born, h.number)
+		}
+		at += aligned(h.length)
+		end = at
+		if len(entries) >= 2*maxEntries {
+			break
+		}
+	}
+	return entries, births, end, damaged
+}
+
+// install puts the objects of a segment, the newest record first, into the index, unless
+// something newer is there or they have been removed.
+func (d *Depot) install(s *segment, entries []entry) {
+	d.loadMu.Lock()
+	defer d.loadMu.Unlock()
+	for _, e := range entries {
+		d.raiseNumbers(e.number)
+		switch e.kind {
+		case kindGrave:
+			d.graves.add(e.name, e.number)
+		case kindGraves:
+			d.graves.addAll(e.tag, e.number)
+		case kindObject:
+			if !d.graves.cover(e.name, e.number) {
+				d.installOne(s, e)
+			}
+		}
+	}
+}
+
+func (d *Depot) installOne(s *segment, e entry) {
+	at := newPlace(s.slot, e.off, e.length)
+	if d.index.swap(e.name, 0, at, e.flags) {
+		d.counts.loaded.Add(1)
+		return
+	}
+	f, ok := d.index.get(e.name)
+	if !ok {
+		return // no memory
+	}
+	other := d.segments.at(f.at)
+	if other == nil || other.volume == s.volume {
+		return // what was found first is newer
+	}
+	// Folders do not have an order among them: the record itself says.
+	if h, err := d.headAt(other, f.at); err == nil && h.number < e.number {
+		d.index.swap(e.name, f.at, at, e.flags)
+	}
+}
+
+// headAt reads the head of the record at a place.
+func (d *Depot) headAt(s *segment, at place) (recordHead, error) {
+	var p [recordHeadBytes]byte
+	if err := d.files.readAt(s.number, p[:], at.off()); err != nil {
+		return recordHead{}, err
+	}
+	return decodeRecordHead(p[:], s.id, at.off())
+}

@@ -1,0 +1,116 @@
+package disk
+
+import (
+	"sync"
+
+	"perigee/cachestore"
+)
+
+// spill is a body that is written while it arrives. It implements [cachestore.Spill].
+type spill struct {
+	volume *volume
+	object *cachestore.Object
+	source *body
+	news   chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	waiting int        // pieces that are not written yet
+	bad     bool       // some of it could not be written
+	idle    *sync.Cond // nothing waits
+}
+
+// Spill implements [cachestore.Depot].
+func (d *Depot) Spill(o *cachestore.Object) cachestore.Spill {
+	v := d.volumeFor(nameOf(o.Key(), o.Variant()))
+	if v == nil {
+		return nil
+	}
+	s := &spill{volume: v, object: o, source: newSource(d, nil), news: make(chan struct{}, 1)}
+	s.idle = sync.NewCond(&s.mu)
+	return s
+}
+
+// Write implements [cachestore.Spill].
+func (s *spill) Write(p []byte) bool {
+	for len(p) > 0 {
+		n := min(len(p), pieceBytes)
+		if !s.expect() {
+			return false
+		}
+		// A piece that is refused settles itself.
+		if !s.volume.queue.add(&item{kind: itemPiece, name: nameOf(s.object.Key(), s.object.Variant()), spill: s, data: p[:n], bytes: int64(n)}) {
+			s.fail()
+			return false
+		}
+		p = p[n:]
+	}
+	return true
+}
+
+func (s *spill) expect() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bad {
+		return false
+	}
+	s.waiting++
+	return true
+}
+
+// Source implements [cachestore.Spill].
+func (s *spill) Source() cachestore.Source { return s.source }
+
+// Grown implements [cachestore.Spill].
+func (s *spill) Grown() <-chan struct{} { return s.news }
+
+// End implements [cachestore.Spill].
+func (s *spill) End() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.waiting > 0 {
+		s.idle.Wait()
+	}
+	return !s.bad
+}
+
+// Drop implements [cachestore.Spill]. What was written is not referred to, and goes with
+// its segments.
+func (s *spill) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bad = true
+}
+
+// take notes a piece that has been written.
+func (s *spill) take(r run) {
+	s.mu.Lock()
+	if !s.bad { // else a piece before it is missing
+		s.source.append(r)
+	}
+	s.settle()
+}
+
+// fail notes a piece that will not be written.
+func (s *spill) fail() {
+	s.mu.Lock()
+	s.bad = true
+	s.settle()
+}
+
+// settle notes that one piece less waits, and gives the mutex free.
+func (s *spill) settle() {
+	if s.waiting--; s.waiting == 0 {
+		s.idle.Broadcast()
+	}
+	s.mu.Unlock()
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+func (s *spill) hasFailed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bad
+}

@@ -1,0 +1,331 @@
+package disk
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	lockName  = "lock"
+	mainName  = "perigee-store"
+	mainMagic = 0x31524f5453475250 // "PRGSTOR1"
+	mainBytes = 128
+)
+
+// volume is one folder: the files in it, and the goroutine that writes them.
+type volume struct {
+	depot        *Depot
+	path         string
+	limit        int64 // bytes of the medium
+	segmentBytes int64 // of each segment while it is written
+	id           uint64
+	lock         io.Closer
+	health       health
+	queue        *queue
+	others       atomic.Int64 // bytes of all other files, those of segments that have not been loaded among them
+
+	mu       sync.Mutex // guards all that follows
+	segments []*segment // that can be read, the oldest first; the one that is being written is the last
+	dying    []*segment // let go of but still being read
+	bytes    int64      // of the files of both, the one that is being written with its full length
+	unread   []uint64   // segments that have yet to be loaded, the newest first
+
+	w writer // of the volume's goroutine alone
+}
+
+func newVolume(d *Depot, f Folder) *volume {
+	v := &volume{depot: d, path: f.Path, limit: f.Size, segmentBytes: segmentBytes(f.Size)}
+	v.queue = newQueue(d)
+	v.w.volume = v
+	return v
+}
+
+// open takes hold of the folder and reads or makes what names it.
+func (v *volume) open() error {
+	fs := v.depot.fs
+	if err := fs.MakeFolder(v.path); err != nil {
+		return err
+	}
+	lock, err := fs.Lock(filepath.Join(v.path, lockName))
+	if err != nil {
+		return err
+	}
+	v.lock = lock
+	return v.identify()
+}
+
+func (v *volume) unlock() {
+	if v.lock != nil {
+		_ = v.lock.Close()
+		v.lock = nil
+	}
+}
+
+// identify reads the folder's id. A folder whose id is damaged gets that of its newest
+// segment: the segments are whole without it.
+func (v *volume) identify() error {
+	id, err := v.readMain()
+	switch {
+	case err == nil:
+		v.id = id
+		return nil
+	case errors.Is(err, errVersion):
+		return err
+	case errors.Is(err, errDamaged):
+		v.depot.counts.dropped(dropForeign)
+		v.depot.log.Error("the file that names a store is damaged and is made anew", "file", filepath.Join(v.path, mainName))
+		_ = v.depot.fs.Remove(filepath.Join(v.path, mainName))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if v.id = v.idOfSegments(); v.id == 0 {
+		v.id = randomID()
+	}
+	return v.writeMain()
+}
+
+func randomID() uint64 {
+	var p [8]byte
+	_, _ = rand.Read(p[:]) // never fails
+	return binary.LittleEndian.Uint64(p[:]) | 1
+}
+
+func (v *volume) readMain() (id uint64, err error) {
+	file, err := v.depot.fs.Open(filepath.Join(v.path, mainName), false)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	var p [mainBytes]byte
+	if n, err := file.ReadAt(p[:], 0); n < len(p) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		return 0, errDamaged
+	}
+	switch {
+	case binary.LittleEndian.Uint64(p[:]) != mainMagic || !sealed(p[:]):
+		return 0, errDamaged
+	case binary.LittleEndian.Uint32(p[8:]) != formatVersion:
+		return 0, fmt.Errorf("version %d: %w", binary.LittleEndian.Uint32(p[8:]), errVersion)
+	}
+	return binary.LittleEndian.Uint64(p[16:]), nil
+}
+
+func (v *volume) writeMain() error {
+	var p [mainBytes]byte
+	binary.LittleEndian.PutUint64(p[:], mainMagic)
+	binary.LittleEndian.PutUint32(p[8:], formatVersion)
+	binary.LittleEndian.PutUint64(p[16:], v.id)
+	seal(p[:])
+	name := filepath.Join(v.path, mainName)
+	made := name + ".new"
+	_ = v.depot.fs.Remove(made) // of an earlier start that was cut short
+	file, err := v.depot.fs.Create(made, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(p[:], 0)
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = v.depot.fs.Rename(made, name)
+	}
+	return errors.Join(err, v.depot.fs.SyncFolder(v.path))
+}
+
+// idOfSegments is the volume's id as the newest segment that can be read says it, 0 if
+// none does.
+func (v *volume) idOfSegments() uint64 {
+	for _, first := range v.list() {
+		if h, err := v.readSegmentHead(filepath.Join(v.path, segmentName(first))); err == nil {
+			return h.volume
+		}
+	}
+	return 0
+}
+
+// list is the numbers of the segments in the folder, the newest first.
+func (v *volume) list() (firsts []uint64) {
+	files, err := v.depot.fs.List(v.path)
+	if err != nil {
+		v.failed("list", err)
+		return nil
+	}
+	for _, file := range files {
+		if first, ok := parseSegmentName(file); ok {
+			firsts = append(firsts, first)
+		}
+	}
+	slices.Sort(firsts)
+	slices.Reverse(firsts)
+	return firsts
+}
+
+func (v *volume) readSegmentHead(path string) (h segmentHead, err error) {
+	file, err := v.depot.fs.Open(path, false)
+	if err != nil {
+		return h, err
+	}
+	defer file.Close()
+	return headOf(file)
+}
+
+func headOf(file File) (h segmentHead, err error) {
+	var p [segmentHeadBytes]byte
+	if n, err := file.ReadAt(p[:], 0); n < len(p) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return h, err
+		}
+		return h, errDamaged
+	}
+	return decodeSegmentHead(p[:])
+}
+
+// draw is the weight of the volume for a name, by rendezvous hashing.
+func (v *volume) draw(n name) float64 {
+	x := mix(v.id, int64(n.tag), int64(n.tag>>7))
+	u := (float64(x>>11) + 0.5) / (1 << 53)
+	return -float64(v.limit) / math.Log(u)
+}
+
+// admit makes s one that can be read; oldest tells that it goes before all others. False
+// means that it cannot be told from another.
+func (v *volume) admit(s *segment, oldest bool) bool {
+	if !v.depot.segments.add(s) {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.bytes += s.bytes.Load()
+	if oldest {
+		v.segments = slices.Insert(v.segments, 0, s)
+	} else {
+		v.segments = append(v.segments, s)
+	}
+	return true
+}
+
+// resize notes how long the file of a segment is now.
+func (v *volume) resize(s *segment, n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.bytes += n - s.bytes.Swap(n)
+}
+
+// oldest is the segment to be let go next, nil if there is none.
+func (v *volume) oldest() *segment {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.segments) == 0 || v.segments[0] == v.w.segment {
+		return nil
+	}
+	return v.segments[0]
+}
+
+// nextUnread takes the newest segment that has not been loaded yet.
+func (v *volume) nextUnread() (first uint64, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.unread) == 0 {
+		return 0, false
+	}
+	first = v.unread[0]
+	v.unread = v.unread[1:]
+	return first, true
+}
+
+// dropUnread removes the oldest segment, if it has not been loaded yet.
+func (v *volume) dropUnread() bool {
+	v.mu.Lock()
+	if len(v.unread) == 0 {
+		v.mu.Unlock()
+		return false
+	}
+	first := v.unread[len(v.unread)-1]
+	v.unread = v.unread[:len(v.unread)-1]
+	v.mu.Unlock()
+	if err := v.depot.fs.Remove(filepath.Join(v.path, segmentName(first))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v.failed("remove", err)
+	}
+	v.depot.counts.segmentsFreed.Add(1)
+	v.measure()
+	return true
+}
+
+// retire takes s out of what can be found. Its file goes with its last reader.
+func (v *volume) retire(s *segment) {
+	v.depot.segments.remove(s)
+	v.depot.blocks.forget(s.number)
+	v.mu.Lock()
+	if i := slices.Index(v.segments, s); i >= 0 {
+		v.segments = slices.Delete(v.segments, i, i+1)
+		v.dying = append(v.dying, s)
+	}
+	v.mu.Unlock()
+	if s.doom() {
+		v.letGo(s)
+	}
+}
+
+// letGo removes the file of a segment that was retired.
+func (v *volume) letGo(s *segment) {
+	if s.gone.Swap(true) {
+		return
+	}
+	v.depot.files.remove(s.number)
+	v.depot.blocks.forget(s.number)
+	if err := v.depot.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v.failed("remove", err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if i := slices.Index(v.dying, s); i >= 0 {
+		v.dying = slices.Delete(v.dying, i, i+1)
+		v.bytes -= s.bytes.Load()
+	}
+}
+
+// dyingShare is the part of a folder that may be kept only for those who still read
+// what has been let go of. Beyond it the oldest of that goes under their feet.
+const dyingShare = 8
+
+// overrule lets go the oldest segment that is only kept for its readers, and tells
+// whether there was one; unless must, only if there are too many.
+func (v *volume) overrule(must bool) bool {
+	v.mu.Lock()
+	var held int64
+	for _, s := range v.dying {
+		held += s.bytes.Load()
+	}
+	if len(v.dying) == 0 || !must && held <= max(v.limit/dyingShare, 2*v.segmentBytes) {
+		v.mu.Unlock()
+		return false
+	}
+	s := v.dying[0]
+	v.mu.Unlock()
+	v.depot.counts.overruled.Add(1)
+	v.letGo(s)
+	return true
+}
+
+// room tells whether a new segment fits.
+func (v *volume) room() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.bytes+v.segmentBytes+v.others.Load()+v.slack() <= v.limit
+}
+
+// slack is for what the medium takes beyond the lengths of files: their names, the
+// rounding to its blocks.
+func (v *volume) slack() int64 {
+	return 256<<10 + 4096*int64(len(v.segments)+len(v.dying)+1)
+}

@@ -1,0 +1,351 @@
+package disk
+
+import (
+	"path/filepath"
+
+	"perigee/cachestore"
+)
+
+const (
+	// batchBytes is how much is gathered before it is written.
+	batchBytes = 1 << 20
+	// longestRecord is what room a record needs at most.
+	longestRecord = recordHeadBytes + maxMetaBytes + inlineBytes + (inlineBytes/blockBytes+1)*blockHeadBytes + align
+)
+
+// writer is the one who appends to a volume's log. Only the volume's goroutine uses it.
+type writer struct {
+	volume  *volume
+	segment *segment // that is being written, nil for none
+	file    File
+	used    int64 // bytes of the segment that are written
+	births  span
+	entries []entry // of the segment, those of the batch too
+
+	batch   []byte // gathered, to be written at used
+	waiting []gathered
+	names   map[name]struct{} // of the objects in waiting
+	meta    []byte            // room for metadata
+	keeping bool              // what is gathered is written again
+	made    int               // segments, and tries to make one
+}
+
+// gathered is a record in the batch.
+type gathered struct {
+	entry   entry
+	item    *item  // that it belongs to
+	publish func() // makes it seen, nil for nothing to do
+}
+
+// run writes what comes until the queue is closed.
+func (v *volume) run() {
+	defer close(v.queue.drained)
+	w := &v.w
+	w.names = make(map[name]struct{})
+	for {
+		<-v.queue.wake
+		items, last := v.queue.take()
+		for _, i := range items {
+			w.write(i)
+		}
+		w.flush()
+		if last {
+			break
+		}
+	}
+	// Nothing is taken any more, but what came between the last look and the end.
+	items, _ := v.queue.take()
+	for _, i := range items {
+		w.volume.queue.finish(i, false)
+	}
+	w.sealSegment()
+}
+
+// write gathers one item.
+func (w *writer) write(i *item) {
+	v := w.volume
+	switch {
+	case v.State() == Out || v.queue.hurried():
+		w.refuse(i)
+	case i.kind == itemGrave || i.kind == itemGraves:
+		w.bury(i)
+	case v.queue.isCancelled(i):
+		w.refuse(i)
+	case i.kind == itemPiece:
+		w.writePiece(i)
+	case i.kind == itemPut:
+		w.writeObject(i)
+	default:
+		w.writeIf(i)
+	}
+}
+
+// writeIf gathers an object only if what it is to replace is what is kept.
+func (w *writer) writeIf(i *item) {
+	if _, same := w.names[i.name]; same {
+		w.flush() // what is kept is in the batch
+	}
+	d := w.volume.depot
+	f, there := d.index.get(i.name)
+	if there != (i.old != nil) || there && f.at != d.refOf(i.old) {
+		w.volume.queue.finish(i, false)
+		return
+	}
+	w.writeObject(i)
+}
+
+// refuse tells that nothing comes of an item.
+func (w *writer) refuse(i *item) {
+	d := w.volume.depot
+	switch i.kind {
+	case itemPiece:
+		i.spill.fail()
+	case itemGrave, itemGraves:
+		d.counts.gravesLost.Add(1)
+	}
+	w.volume.queue.finish(i, false)
+}
+
+// record makes room for a record of n bytes behind what is gathered, and returns it and
+// where it will stand; ok is false if there is no room to be had.
+func (w *writer) record(n int64) (p []byte, off int64, ok bool) {
+	v := w.volume
+	need := aligned(n)
+	if len(w.batch) > 0 && int64(len(w.batch))+need > int64(cap(w.batch)) {
+		w.flush()
+	}
+	foot := int64(len(w.entries)+1)*entryBytes + tailBytes
+	if w.segment == nil || w.used+int64(len(w.batch))+need+foot > v.segmentBytes || len(w.entries) >= maxEntries {
+		if !w.turn() {
+			return nil, 0, false
+		}
+	}
+	if w.batch == nil {
+		w.batch = make([]byte, 0, batchBytes+longestRecord)
+	}
+	at := int64(len(w.batch))
+	w.batch = w.batch[:at+need]
+	clear(w.batch[at+n:])
+	return w.batch[at : at+n], w.used + at, true
+}
+
+// gather adds the record that was put at off to what is to be shown.
+func (w *writer) gather(i *item, h *recordHead, off int64, publish func()) {
+	e := entry{name: h.name(), number: h.number, off: off, length: aligned(h.length), kind: h.kind, flags: h.flags}
+	if h.kind == kindGraves {
+		e.variant = 0
+	}
+	w.entries = append(w.entries, e)
+	if h.kind == kindObject || h.kind == kindPiece {
+		w.births.add(h.born, h.number)
+	}
+	w.births.last = max(w.births.last, h.number)
+	w.waiting = append(w.waiting, gathered{entry: e, item: i, publish: publish})
+	if h.kind == kindObject {
+		w.names[e.name] = struct{}{}
+	}
+	if len(w.batch) >= batchBytes {
+		w.flush()
+	}
+}
+
+// flush writes what is gathered and shows it, or refuses all of it.
+func (w *writer) flush() {
+	if len(w.batch) == 0 {
+		return
+	}
+	v := w.volume
+	waiting := w.waiting
+	n, err := w.file.WriteAt(w.batch, w.used)
+	if err == nil && n < len(w.batch) {
+		err = errTorn
+	}
+	clear(w.names)
+	if err != nil {
+		w.entries = w.entries[:len(w.entries)-len(waiting)]
+		w.batch, w.waiting = w.batch[:0], nil
+		v.failed("write", err)
+		for _, each := range waiting {
+			w.abandon(each)
+		}
+		w.sealSegment() // what comes later goes elsewhere
+		return
+	}
+	v.worked()
+	v.depot.counts.writtenBytes.Add(int64(n))
+	w.used += int64(n)
+	births := w.births
+	w.segment.births.Store(&births)
+	w.batch, w.waiting = w.batch[:0], waiting[:0]
+	for i := range waiting {
+		publish := waiting[i].publish
+		waiting[i] = gathered{}
+		if publish != nil {
+			publish()
+		}
+	}
+}
+
+// abandon refuses the item of a record that could not be written. Records of one item
+// come one behind the other, so its last is that with publish.
+func (w *writer) abandon(g gathered) {
+	if g.item != nil {
+		g.item.failed = true
+	}
+	if g.publish != nil && g.item != nil {
+		w.refuse(g.item)
+	}
+}
+
+// turn seals the segment and begins another, for which others may have to go.
+func (w *writer) turn() bool {
+	w.flush()
+	w.sealSegment()
+	v, d := w.volume, w.volume.depot
+	if v.State() != Working {
+		return false
+	}
+	first := d.numbers.Add(1)
+	s := &segment{volume: v, id: randomID(), first: first, path: filepath.Join(v.path, segmentName(first))}
+	file, err := v.create(s.path)
+	if err != nil {
+		v.failed("create", err)
+		return false
+	}
+	var head [segmentHeadBytes]byte
+	segmentHead{id: s.id, first: first, size: v.segmentBytes, marksKey: d.marksKey, volume: v.id}.encode(head[:])
+	if _, err := file.WriteAt(head[:], 0); err != nil {
+		_ = file.Close()
+		_ = d.fs.Remove(s.path)
+		v.failed("write", err)
+		return false
+	}
+	s.bytes.Store(v.segmentBytes)
+	s.births.Store(&span{})
+	w.segment, w.file, w.used, w.births, w.entries = s, file, segmentHeadBytes, span{}, w.entries[:0]
+	if !v.admit(s, false) {
+		w.segment = nil
+		_ = file.Close()
+		_ = d.fs.Remove(s.path)
+		return false
+	}
+	d.files.add(s.number, s.path, nil)
+	d.counts.segmentsMade.Add(1)
+	if !w.keeping {
+		w.makeRoom()
+	}
+	return w.segment != nil
+}
+
+// sealSegment writes the foot of the segment and gives back what it did not use.
+func (w *writer) sealSegment() {
+	if w.segment == nil {
+		return
+	}
+	v, s, file := w.volume, w.segment, w.file
+	w.segment, w.file = nil, nil
+	defer func() { _ = file.Close() }()
+	if err := v.seal(s, file, w.used, w.entries, w.births); err != nil {
+		v.failed("seal", err)
+	}
+}
+
+// seal makes the foot of a segment whose records end at used.
+func (v *volume) seal(s *segment, file File, used int64, entries []entry, births span) error {
+	p := foot(s.id, used, entries, births)
+	if _, err := file.WriteAt(p, used); err != nil {
+		return err
+	}
+	end := used + int64(len(p))
+	if err := file.Truncate(end); err != nil {
+		return err
+	}
+	v.resize(s, end)
+	v.depot.counts.writtenBytes.Add(int64(len(p)))
+	return file.Sync()
+}
+
+// number is the next record's.
+func (w *writer) number() uint64 { return w.volume.depot.numbers.Add(1) }
+
+// bury writes down that something has been removed.
+func (w *writer) bury(i *item) {
+	h := recordHead{kind: kindGrave, length: recordHeadBytes, key: i.key, variant: i.variant}
+	if i.kind == itemGraves {
+		h.kind = kindGraves
+	}
+	p, off, ok := w.record(h.length)
+	if !ok {
+		w.refuse(i)
+		return
+	}
+	h.number = w.number()
+	h.encode(p, w.segment.id, off)
+	w.gather(i, &h, off, func() { w.volume.queue.finish(i, true) })
+}
+
+// writePiece gathers a piece of a spill.
+func (w *writer) writePiece(i *item) {
+	if i.spill.hasFailed() {
+		w.refuse(i)
+		return
+	}
+	_, ok := w.piece(i, i.spill.object, i.data, func(r run) {
+		i.spill.take(r)
+		w.volume.queue.finish(i, true)
+	})
+	if !ok {
+		w.refuse(i)
+	}
+}
+
+// piece gathers some of a body of o as a record of its own, and says where it will
+// stand; shown is called when it stands there.
+func (w *writer) piece(i *item, o *cachestore.Object, data []byte, shown func(run)) (r run, ok bool) {
+	h := recordHead{
+		kind: kindPiece, body: int64(len(data)), key: o.Key(), variant: o.Variant(), born: o.Born(),
+		length: recordHeadBytes + blocksBytes(int64(len(data))),
+	}
+	p, off, ok := w.record(h.length)
+	if !ok {
+		return run{}, false
+	}
+	h.number = w.number()
+	h.encode(p, w.segment.id, off)
+	putBlocks(p[recordHeadBytes:], w.segment.id, off+recordHeadBytes, func(yield func([]byte) bool) { yield(data) })
+	r = run{segment: w.segment, off: off, bytes: h.body}
+	var publish func()
+	if shown != nil {
+		publish = func() { shown(r) }
+	}
+	w.count(&h)
+	w.gather(i, &h, off, publish)
+	return r, true
+}
+
+// count adds a record to what was written for the first time, or again.
+func (w *writer) count(h *recordHead) {
+	if w.keeping {
+		w.volume.depot.counts.readmittedBytes.Add(aligned(h.length))
+		return
+	}
+	w.volume.depot.counts.storedBytes.Add(aligned(h.length))
+}
+
+// putBlocks writes a body in blocks that begin at off in the segment.
+func putBlocks(p []byte, id uint64, off int64, body func(yield func([]byte) bool)) {
+	at, fill := int64(0), int64(blockHeadBytes) // of the block, and in it
+	for data := range body {
+		for len(data) > 0 {
+			n := copy(p[at+fill:min(at+blockHeadBytes+blockBytes, int64(len(p)))], data)
+			data = data[n:]
+			if fill += int64(n); fill == blockHeadBytes+blockBytes {
+				putBlockHead(p[at:at+fill], id, off+at)
+				at, fill = at+fill, blockHeadBytes
+			}
+		}
+	}
+	if fill > blockHeadBytes {
+		putBlockHead(p[at:at+fill], id, off+at)
+	}
+}
