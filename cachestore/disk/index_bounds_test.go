@@ -33,6 +33,34 @@ func TestIndexSizes(t *testing.T) {
 	if shardBytes%128 != 0 {
 		t.Errorf("a shard takes %d bytes, want whole pairs of cache lines", shardBytes)
 	}
+	for room := 1; room < 20_000; room += 1 + room/50 {
+		// append uses all that the allocator gives; the header is that of pointers.
+		list := append([]*indexPage(nil), make([]*indexPage, room)...)
+		if takes := int64(cap(list))*8 + 8; listBytes(room) < takes {
+			t.Errorf("a list of %d pages takes up to %d bytes, %d counted", room, takes, listBytes(room))
+		}
+	}
+}
+
+func TestIndexNoPlace(t *testing.T) {
+	t.Parallel()
+	x := newIndex(indexOptions{})
+	for what, do := range map[string]func(){
+		"put":  func() { x.put(name{1, 1}, 0, 0) },
+		"swap": func() { x.swap(name{1, 1}, 0, 0, 0) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s without a place: no panic", what)
+				}
+			}()
+			do()
+		}()
+	}
+	if x.drop(name{1, 1}, 0) || x.len() != 0 {
+		t.Errorf("drop of nothing: true, or len %d", x.len())
+	}
 }
 
 // Not parallel: it measures the heap of the process.
