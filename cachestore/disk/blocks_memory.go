@@ -218,9 +218,13 @@ func (s *blocks) detachAll(match func(*block) bool, last bool) {
 
 // spoil makes the bytes of m useless where a test wants it.
 func (s *blocks) spoil(m buffer) {
-	if s.debug {
-		for i := range m.data {
-			m.data[i] = 0xdb
-		}
+	if !s.debug {
+		return
+	}
+	for i := range min(64, len(m.data)) {
+		m.data[i] = 0xdb
+	}
+	for n := 64; n < len(m.data); {
+		n += copy(m.data[n:], m.data[:n])
 	}
 }

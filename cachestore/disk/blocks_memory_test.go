@@ -64,16 +64,16 @@ func TestClassesShareTheLimit(t *testing.T) {
 	t.Parallel()
 	s, budget := blocksWith(t, 1<<20, 1<<20)
 	reads := 0
-	for i := range 600 {
-		n := []int{100, smallBytes, mediumBytes, largeBytes, 100 << 10, 900 << 10}[i/100]
+	for i := range 240 {
+		n := []int{100, smallBytes, mediumBytes, largeBytes, 100 << 10, 900 << 10}[i/40]
 		mustGet(t, s, address{1, int64(i)}, n, &reads).Release()
 		if taken := s.stats().TakenBytes; taken > 1<<20 || taken != budget.Used() {
 			t.Fatalf("after %d: %d bytes taken, %d reserved, the limit is %d", i, taken, budget.Used(), 1<<20)
 		}
 	}
 	mustGet(t, s, address{2, 0}, smallBytes, &reads).Release()
-	if got := s.stats(); got.Grace != 0 || reads != 601 {
-		t.Errorf("%d reads in grace of %d, want 0 of 601", got.Grace, reads)
+	if got := s.stats(); got.Grace != 0 || reads != 241 {
+		t.Errorf("%d reads in grace of %d, want 0 of 241", got.Grace, reads)
 	}
 }
 
@@ -261,7 +261,7 @@ var errFailed = errors.New("failed")
 func takeAndRelease(t *testing.T, s *blocks, r *rand.Rand) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 400 {
+	for range 300 {
 		at := address{uint32(r.IntN(3)), int64(r.IntN(10))}
 		n := []int{100, 4096, 16000, 65552, 80000}[int(at.off)%5]
 		fails, leaves := r.IntN(10) == 0, r.IntN(10) == 0
