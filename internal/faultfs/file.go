@@ -53,11 +53,11 @@ func (x *File) ReadAt(p []byte, off int64) (int, error) {
 	}
 	x.fs.mu.Lock()
 	defer x.fs.mu.Unlock()
-	if err := x.usable(false); err != nil {
-		return 0, pathError(OpRead, x.path, err)
-	}
 	if off < 0 {
 		return 0, pathError(OpRead, x.path, syscall.EINVAL)
+	}
+	if err := x.usable(false); err != nil {
+		return 0, pathError(OpRead, x.path, err)
 	}
 	n := x.node.read(want, off)
 	e.spoil(p[:n])
@@ -89,6 +89,9 @@ func (x *File) WriteAt(p []byte, off int64) (int, error) {
 	}
 	x.fs.mu.Lock()
 	defer x.fs.mu.Unlock()
+	if off < 0 {
+		return 0, pathError(OpWrite, x.path, syscall.EINVAL)
+	}
 	if err := x.alterable(off); err != nil {
 		return 0, pathError(OpWrite, x.path, err)
 	}
@@ -100,7 +103,7 @@ func (x *File) WriteAt(p []byte, off int64) (int, error) {
 		return n, pathError(OpWrite, x.path, e.err)
 	case e.fails() && n < len(p):
 		return n, pathError(OpWrite, x.path, io.ErrShortWrite)
-	case !e.lie:
+	case !e.lie && len(p) > 0:
 		x.node.size = max(x.node.size, off+int64(len(p)))
 	}
 	return len(p), nil

@@ -170,10 +170,7 @@ func (f *FS) Create(path string, n int64) (*File, error) {
 	path = filepath.Clean(path)
 	var file *File
 	err := f.do(OpCreate, path, func() error {
-		switch {
-		case n < 0:
-			return syscall.EINVAL
-		case f.names[path] != nil || f.folders[path]:
+		if f.names[path] != nil || f.folders[path] {
 			return syscall.EEXIST
 		}
 		made, err := f.make(path, n)
@@ -195,7 +192,7 @@ func (f *FS) Open(path string, write bool) (*File, error) {
 		case f.folders[path]:
 			return syscall.EISDIR
 		case n == nil:
-			return syscall.ENOENT
+			return f.absent(path)
 		case write && f.readOnly:
 			return syscall.EROFS
 		}
@@ -209,6 +206,11 @@ func (f *FS) Open(path string, write bool) (*File, error) {
 func (f *FS) Rename(from, to string) error {
 	from, to = filepath.Clean(from), filepath.Clean(to)
 	return f.do(OpRename, from, func() error {
+		for _, path := range []string{from, to} {
+			if err := f.folder(filepath.Dir(path)); err != nil {
+				return err
+			}
+		}
 		n, old := f.names[from], f.names[to]
 		switch {
 		case f.folders[from]:
@@ -219,9 +221,6 @@ func (f *FS) Rename(from, to string) error {
 			return syscall.EEXIST
 		case from == to:
 			return nil
-		}
-		if err := f.folder(filepath.Dir(to)); err != nil {
-			return err
 		}
 		delete(f.names, from)
 		f.names[to] = n
@@ -244,7 +243,7 @@ func (f *FS) Remove(path string) error {
 		case f.folders[path]:
 			return syscall.EISDIR
 		case n == nil:
-			return syscall.ENOENT
+			return f.absent(path)
 		}
 		delete(f.names, path)
 		f.note(change{n, path, ""})
@@ -300,7 +299,8 @@ func (f *FS) Lock(path string) (io.Closer, error) {
 	if file, err = f.orClose(file, err); err != nil {
 		return nil, err
 	}
-	return file, nil
+	// Only to be closed: what reads or writes through a lock would work here alone.
+	return struct{ io.Closer }{file}, nil
 }
 
 // OpenFiles counts the files and locks that are not closed.
@@ -368,6 +368,16 @@ func (f *FS) folder(path string) error {
 	case f.names[path] != nil:
 		return syscall.ENOTDIR
 	}
+	return f.absent(path)
+}
+
+// absent is why there is nothing of a name. The lock is held.
+func (f *FS) absent(path string) error {
+	for at := filepath.Dir(path); !f.folders[at]; at = filepath.Dir(at) {
+		if f.names[at] != nil {
+			return syscall.ENOTDIR
+		}
+	}
 	return syscall.ENOENT
 }
 
@@ -375,6 +385,9 @@ func (f *FS) folder(path string) error {
 func (f *FS) make(path string, n int64) (*node, error) {
 	if err := f.folder(filepath.Dir(path)); err != nil {
 		return nil, err
+	}
+	if n < 0 {
+		return nil, syscall.EINVAL
 	}
 	made := newNode()
 	made.size = n
