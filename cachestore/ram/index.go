@@ -159,6 +159,27 @@ func (x *index) dropKey(key httpcache.Key) []*slot {
 	return slots
 }
 
+// any is some slot, of the first shard from *shard on that has one; nil if none has.
+func (x *index) any(shard *uint) *slot {
+	for range x.shards {
+		*shard++
+		s := &x.shards[*shard%indexShards]
+		if at := s.any(); at != nil {
+			return at
+		}
+	}
+	return nil
+}
+
+func (s *indexShard) any() *slot {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, variants := range s.m {
+		return variants[0]
+	}
+	return nil
+}
+
 // all yields every object. It copies a shard at a time, so that yield may do as it
 // likes.
 func (x *index) all(yield func(*cachestore.Object) bool) {

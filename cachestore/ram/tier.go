@@ -25,8 +25,9 @@ type Tier struct {
 	// change guards who is in: Put, Remove and the search for room exclude each
 	// other, so that the policy's bound may be lowered for a moment (see makeRoom).
 	// Look-ups never take it.
-	change sync.Mutex
-	closed bool
+	change  sync.Mutex
+	closed  bool
+	claimed uint // shard of the index from which Claim took last
 }
 
 // counterBytes is the policy's memory for each frequency counter, as ristretto
