@@ -37,11 +37,6 @@ type Options struct {
 	Start time.Time
 }
 
-// doubtful is the verdict on a response that an invalidation may have struck of which
-// nothing is known any more. What RFC 9111 §4.4 calls invalid needs a mandatory
-// validation before it is sent; a soft purge lets it be served once more meanwhile.
-const doubtful = cachestore.Gone
-
 // Ledger is what was purged, by mark. A purge costs the same however much it strikes,
 // since nothing is sought: each response is judged when it is met.
 //
@@ -92,23 +87,6 @@ func New(o Options) *Ledger {
 	l.version.Store(1) // so that nothing was judged at 0
 	l.resume(o)
 	return l
-}
-
-// resume begins where the process before this one ended.
-func (l *Ledger) resume(o Options) {
-	if k := o.Invalidations; k != nil {
-		l.known, l.start = k.known, k.start
-		l.doubted.Store(k.floor)
-		l.locals.Store(k.found.fold(l.maxMine))
-		l.kept = k
-	} else if !o.Start.IsZero() {
-		l.start = o.Start.UnixMilli() << numberBits
-		l.doubted.Store(l.start)
-	}
-	l.moment.Store(l.start)
-	if l.kept != nil {
-		l.kept.attach(l)
-	}
 }
 
 func orDefault[N int | int64](n, other N) N {
@@ -165,46 +143,6 @@ func (l *Ledger) judge(born cachestore.Birth, marks []cachestore.Mark, checked *
 	return verdict
 }
 
-// judgeLocally is what invalidations make of a response.
-func (l *Ledger) judgeLocally(locals *table, born int64, marks []cachestore.Mark) cachestore.Verdict {
-	if l.known < born && born < l.start {
-		l.doubt() // a process was here of which nothing else is known
-	}
-	moment := l.moment.Load()
-	for _, m := range marks {
-		if born >= moment {
-			break
-		}
-		if struck, _ := locals.find(m); struck > born {
-			return cachestore.Gone
-		}
-	}
-	if born < max(locals.hardFloor, l.doubted.Load()) || born > moment {
-		return doubtful
-	}
-	return cachestore.Valid
-}
-
-// doubt has all that was born before this process count as struck, and tells whether it
-// did not already.
-func (l *Ledger) doubt() bool {
-	if !raise(&l.doubted, l.start) {
-		return false
-	}
-	l.version.Add(1)
-	if l.kept != nil {
-		l.kept.doubt(l.start)
-	}
-	return true
-}
-
-// view is what there is to say of the invalidations.
-func (l *Ledger) view() view {
-	moment := l.moment.Load() // before the table, which may have more then
-	t := l.locals.Load()      // before swept, which is lifted first
-	return view{moment: moment, floor: max(t.hardFloor, l.doubted.Load(), l.swept.Load()), marks: t}
-}
-
 // Apply adds an entry of the log. Entries come in the order of their numbers: one that
 // is not above all before it was applied already, and is not again. Nobody is served
 // what it strikes once Apply returns.
@@ -256,23 +194,6 @@ func oldest(numbers []int64, most int) int64 {
 	return numbers[max((len(numbers)-1)/8, len(numbers)-most)]
 }
 
-// Invalidate strikes marks hard, on this node only: for RFC 9111 §4.4 and cache groups
-// (RFC 9875). It does not wait for the disk.
-func (l *Ledger) Invalidate(marks ...cachestore.Mark) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, m := range marks {
-		l.counts.invalidated++
-		moment := l.moment.Load() + 1
-		l.write(&l.locals, l.maxMine, m, moment, false)
-		l.moment.Store(moment)
-		if l.kept != nil {
-			l.kept.add(struck{moment, m}) // after the table and the moment: see view
-		}
-	}
-	l.version.Add(1)
-}
-
 // Forget drops the entries of the log that are not above before.Seq, before being the
 // birth of the oldest response that is stored or being fetched: they can strike
 // nothing any more. A response that is older nonetheless counts as struck. It reads
@@ -285,31 +206,6 @@ func (l *Ledger) Forget(before cachestore.Birth) {
 		l.logged.Store(kept)
 	}
 }
-
-// ForgetSwept drops the invalidations up to a moment, a [cachestore.Birth.Local],
-// after which the caller has removed from the store all that they struck, or before
-// which nothing stored was born. What is
-// stored stays valid, however old. What is still being fetched was not there to be
-// removed: [Ledger.Late] tells it.
-func (l *Ledger) ForgetSwept(moment int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	moment = min(moment, l.moment.Load())
-	if moment <= l.swept.Load() {
-		return
-	}
-	l.swept.Store(moment) // before they are gone: see Late
-	t := l.locals.Load()
-	if kept := l.without(t, moment); kept != nil {
-		kept.hardFloor, kept.softFloor = t.hardFloor, t.softFloor
-		l.locals.Store(kept)
-	}
-}
-
-// Late tells that what was born then and is not stored yet must not be: invalidations
-// that came since were forgotten. Ask after [Ledger.Judge]: of an invalidation that is
-// forgotten meanwhile one of the two knows.
-func (l *Ledger) Late(born cachestore.Birth) bool { return born.Local < l.swept.Load() }
 
 // without is a table without what is up to the limit, nil where there is nothing. The
 // caller holds mu.
@@ -422,15 +318,4 @@ func (l *Ledger) Stats() Stats {
 		LocalFloor: max(locals.hardFloor, l.doubted.Load()),
 		Applied:    l.counts.applied, Invalidated: l.counts.invalidated, Folded: l.counts.folded, Forgotten: l.counts.forgotten,
 	}
-}
-
-// Saw tells of a birth that something has which an earlier process stored, where it was
-// not known when the log and the [Invalidations] were opened. It tells whether that was
-// news: invalidations were lost then, and all that was stored before this process is in
-// doubt.
-func (l *Ledger) Saw(born cachestore.Birth) (lost bool) {
-	if born.Local <= l.known || born.Local >= l.start {
-		return false
-	}
-	return l.doubt()
 }
