@@ -73,6 +73,7 @@ type Depot struct {
 	queued     atomic.Int64 // bytes that wait to be written
 
 	loading atomic.Bool
+	loaded  sync.WaitGroup // of the goroutine that loads
 	loadMu  sync.Mutex // guards graves, and what is loaded against what is removed
 	graves  *graves
 
@@ -385,6 +386,7 @@ func (d *Depot) Close(ctx context.Context) error {
 		v.queue.close(ctx)
 	}
 	d.end()
+	d.loaded.Wait()
 	d.work.Wait()
 	return d.shut()
 }

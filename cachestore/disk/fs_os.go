@@ -44,17 +44,23 @@ func (osFS) List(path string) ([]string, error) {
 }
 
 // UsedBytes counts as du does: blocks, those of folders too, and a file with several
-// names once. What vanishes meanwhile is not counted.
+// names once. What vanishes meanwhile is not counted, nor what is in a folder below
+// that must not be read: the lost+found of a medium is one.
 func (osFS) UsedBytes(path string) (int64, error) {
 	type inode struct{ dev, ino uint64 }
 	seen := map[inode]bool{}
 	var sum int64
-	err := filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+	// The folder itself may be a link to where it is.
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return 0, err
+	}
+	err = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
 		var info fs.FileInfo
 		if err == nil {
 			info, err = entry.Info()
 		}
-		if errors.Is(err, fs.ErrNotExist) && at != path {
+		if at != path && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 			return nil
 		}
 		if err != nil {

@@ -234,6 +234,13 @@ func TestOSUsedBytes(t *testing.T) {
 	if more, err := f.UsedBytes(top); more < full || err != nil {
 		t.Errorf("%d bytes with a file below, %v; %d without", more, err, full)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(top, link); err != nil {
+		t.Fatal(err)
+	}
+	if behind, err := f.UsedBytes(link); behind < full || err != nil {
+		t.Errorf("%d bytes behind a link, %v; want at least %d", behind, err, full)
+	}
 	if _, err := f.UsedBytes(filepath.Join(top, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}

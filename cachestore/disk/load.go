@@ -32,7 +32,7 @@ func (d *Depot) startLoading() {
 			}
 		}
 	}
-	d.work.Go(func() {
+	d.loaded.Go(func() {
 		d.loadRest()
 		d.loadMu.Lock()
 		defer d.loadMu.Unlock()
@@ -294,7 +294,7 @@ func (d *Depot) install(s *segment, entries []entry) {
 func (d *Depot) installOne(s *segment, e entry) {
 	at := newPlace(s.slot, e.off, e.length)
 	if d.index.swap(e.name, 0, at, e.flags) {
-		d.counts.loaded.Add(1)
+		d.counts.found.Add(1)
 		return
 	}
 	f, ok := d.index.get(e.name)

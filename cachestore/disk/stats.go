@@ -30,7 +30,7 @@ type counts struct {
 	stored, refused, freshened, recalled, late                  atomic.Int64
 	full, gravesLost, evicted, readmitted, overruled, errors    atomic.Int64
 	storedBytes, writtenBytes, readmittedBytes, readBytes       atomic.Int64
-	segmentsMade, segmentsFreed, loaded, verifiedBytes, spilled atomic.Int64
+	segmentsMade, segmentsFreed, found, verifiedBytes, spilled atomic.Int64
 	drops                                                       [drops]atomic.Int64
 }
 
@@ -82,7 +82,7 @@ func (d *Depot) Stats() Stats {
 		Objects: d.index.len(), IndexBytes: d.index.bytes(), QueueBytes: d.queued.Load(), QueueLimit: d.queueLimit, Loading: d.loading.Load(),
 		Stored: c.stored.Load(), Refused: c.refused.Load(), Full: c.full.Load(), Freshened: c.freshened.Load(),
 		Recalled: c.recalled.Load(), Late: c.late.Load(), Evicted: c.evicted.Load(), Kept: c.readmitted.Load(),
-		Overruled: c.overruled.Load(), Errors: c.errors.Load(), Lost: c.gravesLost.Load(), Loaded: c.loaded.Load(),
+		Overruled: c.overruled.Load(), Errors: c.errors.Load(), Lost: c.gravesLost.Load(), Loaded: c.found.Load(),
 		StoredBytes: c.storedBytes.Load(), WrittenBytes: c.writtenBytes.Load(), KeptBytes: c.readmittedBytes.Load(), ReadBytes: c.readBytes.Load(),
 		Drops: make(map[string]int64, drops),
 	}

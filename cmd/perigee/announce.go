@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"perigee/config"
 	"perigee/edge"
 )
 
@@ -34,10 +35,22 @@ func (n *node) announce(w io.Writer) {
 		}
 		line("serves", "%s from %s", name, site.Origin.Upstreams[0].URL)
 	}
-	line("stores", "up to %s in memory, nothing on disk", sizeText(n.conf.Store.RAM))
+	line("stores", "up to %s in memory, %s", sizeText(n.conf.Store.RAM), diskText(n.conf.Store.Disks))
 	if try := n.tryLine(http, https); try != "" {
 		line("try", "%s", try)
 	}
+}
+
+// diskText says what is kept on disk.
+func diskText(folders []config.Disk) string {
+	if len(folders) == 0 {
+		return "nothing on disk"
+	}
+	var texts []string
+	for _, f := range folders {
+		texts = append(texts, sizeText(f.Size)+" in "+f.Path)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // tryLine is one curl command that shows the cache at work.

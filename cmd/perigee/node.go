@@ -14,7 +14,7 @@ import (
 
 	"perigee/admin"
 	"perigee/cachestore"
-	"perigee/cachestore/ram"
+	"perigee/cachestore/disk"
 	"perigee/config"
 	"perigee/edge"
 	"perigee/edge/listener"
@@ -32,6 +32,7 @@ type node struct {
 	failed chan error // a part that ended although nobody stopped it
 
 	store      *cachestore.Store
+	disk       *disk.Depot // nil: nothing is kept on disk
 	purging    *purging
 	handler    *edge.Handler
 	listeners  *listener.Set
@@ -94,13 +95,7 @@ func start(conf *config.Node, load func() (*config.Node, error), stdout, stderr 
 func (n *node) build() error {
 	n.change.Lock()
 	defer n.change.Unlock()
-	budget := cachestore.NewBudget(n.conf.Store.RAM)
-	tier, err := ram.New(budget)
-	if err != nil {
-		return fmt.Errorf("store.ram: %w", err)
-	}
-	n.store = cachestore.New(cachestore.Options{Budget: budget, Home: tier})
-	if n.purging, err = openPurging(n.conf, n.log); err != nil {
+	if err := n.openStore(); err != nil {
 		return err
 	}
 	n.handler = edge.New(edge.Options{
@@ -108,6 +103,9 @@ func (n *node) build() error {
 	})
 	n.purging.serve(n.conf, n.handler, n.log)
 	n.purging.keep(n.store, n.log)
+	if n.disk != nil {
+		n.disk.Watch(n.handler, n.purging.ledger.Now)
+	}
 	if err := n.openAdmin(); err != nil {
 		return err
 	}
@@ -224,8 +222,7 @@ func (n *node) stop(ctx context.Context) {
 		}
 	}
 	if n.handler != nil {
-		// Nobody reads any more, and memory does not outlive the process: what is still
-		// being fetched is for nobody.
+		// Nobody reads any more: what is still being fetched is for nobody.
 		now, cancel := context.WithCancel(ctx)
 		cancel()
 		_ = n.handler.Close(now)

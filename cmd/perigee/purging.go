@@ -55,25 +55,16 @@ type purging struct {
 	work sync.WaitGroup
 }
 
-// openPurging is beginPurging and open, for a node that stores nothing on disk.
-func openPurging(conf *config.Node, log *slog.Logger) (*purging, error) {
-	p, err := beginPurging(conf)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.open(conf, log)
-}
-
 // beginPurging finds the key of marks, which a disk is asked by before it is opened.
-func beginPurging(conf *config.Node) (*purging, error) {
+func beginPurging(state string) (*purging, error) {
 	p := &purging{}
-	if conf.State == "" {
+	if state == "" {
 		_, _ = rand.Read(p.key[:]) // never fails
 		return p, nil
 	}
-	err := os.MkdirAll(conf.State, 0o700)
+	err := os.MkdirAll(state, 0o700)
 	if err == nil {
-		p.key, err = secretKey(filepath.Join(conf.State, "purge.key"))
+		p.key, err = secretKey(filepath.Join(state, "purge.key"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node.state: %w", err)
@@ -92,11 +83,11 @@ func (p *purging) onDisk(oldest func() (born cachestore.Birth, known bool), newe
 
 // open opens what the state folder keeps of purges, if there is one. Nothing is followed
 // yet.
-func (p *purging) open(conf *config.Node, log *slog.Logger) error {
+func (p *purging) open(state string, log *slog.Logger) error {
 	o := purge.Options{Key: p.key, Start: now()}
 	p.log = purge.Memory(now)
-	if conf.State != "" {
-		if err := p.openState(conf.State, o.Start, log); err != nil {
+	if state != "" {
+		if err := p.openState(state, o.Start, log); err != nil {
 			return fmt.Errorf("node.state: %w", err)
 		}
 		o.Invalidations = p.kept

@@ -47,8 +47,8 @@ in each response says what the cache did.`,
 	f.StringVar(&o.Key, "key", "", "key of the certificate, a PEM `file`")
 	f.StringVar(&o.Host, "host", "", "Host sent to the server: upstream (that of --to), client (what the client asked for) or a `name` (default upstream)")
 	f.StringVar(&o.RAM, "ram", "", "memory for stored responses, a `size` (default 256MiB)")
-	f.StringVar(&o.Disk, "disk", "", "`folder` for stored responses (not available in this version)")
-	f.StringVar(&o.DiskSize, "disk-size", "", "`size` of the folder (not available in this version)")
+	f.StringVar(&o.Disk, "disk", "", "`folder` in which stored responses outlive the process (default none)")
+	f.StringVar(&o.DiskSize, "disk-size", "", "`size` of the folder at most (default 10GiB)")
 	f.StringVar(&o.Admin, "admin", "", "`address` for metrics and health, or off (default 127.0.0.1:9180)")
 	f.StringVar(&o.PurgeTokenFile, "purge-token-file", "", "`file` with the token for purges (not available in this version)")
 	return cmd
