@@ -169,7 +169,7 @@ func (s *blocks) recycle(m buffer) {
 		return // nothing was read
 	}
 	s.spoil(m)
-	if m.class != measured && m.reserved && s.taken.Load() <= s.limit && !s.closed.Load() {
+	if m.class != measured && m.reserved && s.taken.Load() <= s.limit {
 		select {
 		case s.free[m.class] <- m:
 			if s.closed.Load() {
