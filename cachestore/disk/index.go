@@ -32,11 +32,10 @@ const (
 // bits), length / 64 rounded up (16 bits). 0 is no place.
 type place uint64
 
-// newPlace is the place of a record of n bytes. It panics if segment or off are not
-// what a place can say.
+// newPlace is the place of a record of n bytes; 0 if that is not what a place can say.
 func newPlace(segment uint32, off, n int64) place {
 	if segment == 0 || segment > maxPlaceSegment || off < 0 || off >= maxPlaceOff || off%placeUnit != 0 || n < 0 {
-		panic("disk: not a place in a segment")
+		return 0
 	}
 	units := uint64(0xffff)
 	if n < maxPlaceLength {
@@ -141,18 +140,18 @@ func (x *index) get(n name) (f found, ok bool) {
 
 // put makes at the place of n, and returns the one before; 0 if n is new, then its heat
 // is 0, while it is kept otherwise. Not ok is a refusal, and nothing has changed: no
-// memory, too many variants, or the index is closed. A name that is there is never
-// refused. at must be a place.
+// memory, too many variants, at is no place, or the index is closed. A name that is there
+// is refused for the want of a place only.
 func (x *index) put(n name, at place, flags uint8) (old place, ok bool) {
 	s, order := x.locate(n.tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.table.seek(order, n); e != nil {
+	if e := s.table.seek(order, n); e != nil && at != 0 {
 		old = e.at
-		e.set(mustPlace(at), flags)
+		e.set(at, flags)
 		return old, true
 	}
-	return 0, x.add(s, order, newSlot(n, mustPlace(at), flags))
+	return 0, x.add(s, order, newSlot(n, at, flags))
 }
 
 // swap is put if old is the place of n, or there is no n and old is 0. False means that
@@ -163,12 +162,14 @@ func (x *index) swap(n name, old, at place, flags uint8) bool {
 	defer s.mu.Unlock()
 	e := s.table.seek(order, n)
 	switch {
+	case at == 0:
+		return false
 	case e == nil:
-		return old == 0 && x.add(s, order, newSlot(n, mustPlace(at), flags))
+		return old == 0 && x.add(s, order, newSlot(n, at, flags))
 	case e.at != old:
 		return false
 	}
-	e.set(mustPlace(at), flags)
+	e.set(at, flags)
 	return true
 }
 
@@ -248,11 +249,4 @@ func (x *index) close() {
 		x.empty(s)
 		s.mu.Unlock()
 	}
-}
-
-func mustPlace(at place) place {
-	if at == 0 {
-		panic("disk: an entry of the index needs a place")
-	}
-	return at
 }

@@ -44,22 +44,23 @@ func TestIndexSizes(t *testing.T) {
 
 func TestIndexNoPlace(t *testing.T) {
 	t.Parallel()
-	x := newIndex(indexOptions{})
-	for what, do := range map[string]func(){
-		"put":  func() { x.put(name{1, 1}, 0, 0) },
-		"swap": func() { x.swap(name{1, 1}, 0, 0, 0) },
-	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s without a place: no panic", what)
-				}
-			}()
-			do()
-		}()
-	}
-	if x.drop(name{1, 1}, 0) || x.len() != 0 {
-		t.Errorf("drop of nothing: true, or len %d", x.len())
+	x, n, at := newIndex(indexOptions{}), name{1, 1}, newPlace(1, 0, 1)
+	for _, old := range []place{0, at} { // not there, there
+		if old != 0 {
+			x.put(n, old, 0)
+		}
+		if was, ok := x.put(n, 0, 0); ok || was != 0 {
+			t.Errorf("put of no place where %#x is = %#x, %t; want 0, false", old, was, ok)
+		}
+		if x.swap(n, old, 0, 0) {
+			t.Errorf("swap of %#x for no place: true", old)
+		}
+		if x.drop(n, 0) {
+			t.Errorf("drop of no place where %#x is: true", old)
+		}
+		if f, ok := x.get(n); f.at != old || ok != (old != 0) {
+			t.Errorf("get = %+v, %t; want %#x", f, ok, old)
+		}
 	}
 }
 

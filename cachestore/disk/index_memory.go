@@ -4,7 +4,7 @@ package disk
 // it could.
 func (x *index) add(s *indexShard, order uint64, e indexSlot) bool {
 	t := &s.table
-	if s.closed || t.n >= t.limit() && !x.grow(s) {
+	if s.closed || e.at == 0 || t.n >= t.limit() && !x.grow(s) {
 		x.denied.Add(1)
 		return false
 	}
@@ -19,7 +19,7 @@ func (x *index) add(s *indexShard, order uint64, e indexSlot) bool {
 }
 
 // grow adds a quarter to a table that is full. A smaller step moves each entry more
-// often (an eighth: a put takes a third longer), a larger one leaves more empty.
+// often, a larger one leaves more empty.
 func (x *index) grow(s *indexShard) bool {
 	t := &s.table
 	if len(t.pages) == 0 {
