@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-const benchObjects = 1 << 20
+const benchEntries = 1 << 20
 
 func benchIndex(b *testing.B) *index {
 	x := newIndex(indexOptions{})
-	if !fill(x, 0, benchObjects) {
+	if !fillIndex(x, 0, benchEntries) {
 		b.Fatal("refused")
 	}
 	b.ReportAllocs()
@@ -22,7 +22,7 @@ func benchFind(b *testing.B, first uint64, want int) {
 	b.RunParallel(func(p *testing.PB) {
 		var buf [4]found
 		for i := uint64(0); p.Next(); i += 7919 {
-			if got := x.find(countedTag(first+i%benchObjects), buf[:0]); len(got) != want {
+			if got := x.find(countedTag(first+i%benchEntries), buf[:0]); len(got) != want {
 				b.Errorf("%d found, want %d", len(got), want)
 				return
 			}
@@ -32,7 +32,7 @@ func benchFind(b *testing.B, first uint64, want int) {
 
 func BenchmarkIndexFindHit(b *testing.B) { benchFind(b, 0, 1) }
 
-func BenchmarkIndexFindMiss(b *testing.B) { benchFind(b, benchObjects, 0) }
+func BenchmarkIndexFindMiss(b *testing.B) { benchFind(b, benchEntries, 0) }
 
 // What all requests want: its slot is in the processor's cache.
 func BenchmarkIndexFindSame(b *testing.B) {
@@ -49,7 +49,7 @@ func BenchmarkIndexTouch(b *testing.B) {
 	x := benchIndex(b)
 	i := uint64(0)
 	for b.Loop() {
-		x.touch(name{tag: countedTag(i % benchObjects)})
+		x.touch(name{tag: countedTag(i % benchEntries)})
 		i += 7919
 	}
 }
@@ -58,7 +58,7 @@ func BenchmarkIndexReplace(b *testing.B) {
 	x := benchIndex(b)
 	i := uint64(0)
 	for b.Loop() {
-		x.put(name{tag: countedTag(i % benchObjects)}, newPlace(2, 0, 1), 0)
+		x.put(name{tag: countedTag(i % benchEntries)}, newPlace(2, 0, 1), 0)
 		i += 7919
 	}
 }
@@ -68,12 +68,12 @@ func BenchmarkIndexPutNew(b *testing.B) {
 	x := newIndex(indexOptions{})
 	b.ReportAllocs()
 	for i := uint64(0); b.Loop(); i++ {
-		if i == 2*benchObjects {
+		if i == 2*benchEntries {
 			b.StopTimer()
 			x, i = newIndex(indexOptions{}), 0
 			b.StartTimer()
 		}
-		fill(x, i, i+1)
+		fillIndex(x, i, i+1)
 	}
 }
 
@@ -81,7 +81,7 @@ func BenchmarkIndexDrop(b *testing.B) {
 	x := benchIndex(b)
 	i := uint64(0)
 	for b.Loop() {
-		n := name{tag: countedTag(i % benchObjects)}
+		n := name{tag: countedTag(i % benchEntries)}
 		x.drop(n, newPlace(1, 0, 4096))
 		x.put(n, newPlace(1, 0, 4096), 0)
 		i += 7919
@@ -94,14 +94,14 @@ func BenchmarkIndexDrop(b *testing.B) {
 func BenchmarkBytesPerObject(b *testing.B) {
 	const from, objects = 1_000_000, 5_000_000
 	for range b.N {
-		var budget account
+		var budget indexAccount
 		x := newIndex(budget.options())
 		runtime.GC()
 		var before, now runtime.MemStats
 		runtime.ReadMemStats(&before)
 		worst, worstHeap, heap := 0.0, 0.0, 0.0
 		for i := uint64(0); i < objects; {
-			if !fill(x, i, i+1) {
+			if !fillIndex(x, i, i+1) {
 				b.Fatal("refused")
 			}
 			if i++; i < from {

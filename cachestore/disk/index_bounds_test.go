@@ -12,7 +12,7 @@ import (
 // countedTag is a different tag for each i, and looks like any.
 func countedTag(i uint64) uint64 { return i * 0x9e3779b97f4a7c15 }
 
-func fill(x *index, from, to uint64) bool {
+func fillIndex(x *index, from, to uint64) bool {
 	at := newPlace(1, 0, 4096)
 	for i := from; i < to; i++ {
 		if _, ok := x.put(name{tag: countedTag(i)}, at, 0); !ok {
@@ -70,7 +70,7 @@ func TestIndexBytesPerObject(t *testing.T) {
 		objects, from = 300_000, 50_000
 		bound         = 60 // bytes
 	)
-	var budget account
+	var budget indexAccount
 	x := newIndex(budget.options())
 	x.seeds = indexSeeds{3, 5, 7}
 	runtime.GC()
@@ -78,7 +78,7 @@ func TestIndexBytesPerObject(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	worst, worstHeap := int64(0), uint64(0)
 	for i := range uint64(objects) {
-		if !fill(x, i, i+1) {
+		if !fillIndex(x, i, i+1) {
 			t.Fatalf("put %d refused", i)
 		}
 		if i >= from {
@@ -100,10 +100,10 @@ func TestIndexBytesPerObject(t *testing.T) {
 	if n := (now.TotalAlloc - before.TotalAlloc) / objects; n > bound {
 		t.Errorf("%d bytes allocated for an object in all, want at most %d: growing leaves garbage", n, bound)
 	}
-	emptied(t, x, &budget, objects, from, bound)
+	emptyIndex(t, x, &budget, objects, from, bound)
 }
 
-func emptied(t *testing.T, x *index, budget *account, objects, until uint64, bound int64) {
+func emptyIndex(t *testing.T, x *index, budget *indexAccount, objects, until uint64, bound int64) {
 	worst := int64(0)
 	for i := range objects {
 		if !x.drop(name{tag: countedTag(i)}, newPlace(1, 0, 4096)) {
@@ -125,7 +125,7 @@ func emptied(t *testing.T, x *index, budget *account, objects, until uint64, bou
 // succeeds when none is refused.
 func TestIndexRefusedGrowth(t *testing.T) {
 	t.Parallel()
-	var budget account
+	var budget indexAccount
 	x := newIndex(budget.options())
 	x.seeds = indexSeeds{}
 	refusals := int64(0)
@@ -163,15 +163,15 @@ func TestIndexRefusedGrowth(t *testing.T) {
 
 func TestIndexMaxBytes(t *testing.T) {
 	t.Parallel()
-	var budget account
+	var budget indexAccount
 	o := budget.options()
 	o.MaxBytes = 1 << 20
 	x := newIndex(o)
-	if fill(x, 0, 1<<20) {
+	if fillIndex(x, 0, 1<<20) {
 		t.Fatal("more entries than bytes")
 	}
 	for i := range uint64(1 << 16) {
-		fill(x, i, i+1)
+		fillIndex(x, i, i+1)
 	}
 	if budget.most > o.MaxBytes || x.bytes() < o.MaxBytes*9/10 || x.refused() == 0 {
 		t.Errorf("%d bytes reserved at most, %d now, %d refused; want nearly %d and not more",
@@ -255,7 +255,7 @@ func TestIndexAllWhileChanging(t *testing.T) {
 	t.Parallel()
 	x := newIndex(indexOptions{})
 	const stay = 5_000
-	if !fill(x, 0, stay) {
+	if !fillIndex(x, 0, stay) {
 		t.Fatal("refused")
 	}
 	seen, next, gone := map[name]int{}, uint64(stay), uint64(stay)
@@ -265,7 +265,7 @@ func TestIndexAllWhileChanging(t *testing.T) {
 		}
 		seen[f.name]++
 		if next < 5*stay { // grows, then shrinks
-			fill(x, next, next+8)
+			fillIndex(x, next, next+8)
 			next += 8
 		} else if gone < next {
 			for range 8 {
@@ -300,7 +300,7 @@ func (x *index) heat(n name) uint8 {
 // Not parallel: AllocsPerRun counts what the process allocates.
 func TestIndexFindAllocatesNothing(t *testing.T) {
 	x := newIndex(indexOptions{})
-	fill(x, 0, 1000)
+	fillIndex(x, 0, 1000)
 	i, hits := uint64(0), 0
 	if n := testing.AllocsPerRun(1000, func() {
 		var buf [4]found
@@ -349,7 +349,7 @@ func TestIndexConcurrent(t *testing.T) {
 		}
 	})
 	for w := range uint64(writers) {
-		group.Go(func() { churn(t, x, uint32(w), w*each, (w+1)*each, rounds) })
+		group.Go(func() { churnIndex(t, x, uint32(w), w*each, (w+1)*each, rounds) })
 	}
 	group.Wait()
 	stop.Store(true)
@@ -366,8 +366,8 @@ func TestIndexConcurrent(t *testing.T) {
 	}
 }
 
-// churn puts, swaps and drops entries of its own, and leaves all of them there.
-func churn(t *testing.T, x *index, variant uint32, from, to uint64, rounds int) {
+// churnIndex puts, swaps and drops entries of its own, and leaves all of them there.
+func churnIndex(t *testing.T, x *index, variant uint32, from, to uint64, rounds int) {
 	a, b := newPlace(variant+1, 0, 1), newPlace(variant+1, 64, 1)
 	for round := range rounds {
 		for i := from; i < to; i++ {

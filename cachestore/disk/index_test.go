@@ -10,15 +10,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// account is a budget that can be told to refuse.
-type account struct {
+// indexAccount is a budget that can be told to refuse.
+type indexAccount struct {
 	used, most int64
 	calls      int
 	denied     int
 	refuse     func(call int) bool // nil: never
 }
 
-func (a *account) options() indexOptions {
+func (a *indexAccount) options() indexOptions {
 	return indexOptions{
 		Reserve: func(n int64) bool {
 			a.calls++
@@ -135,7 +135,7 @@ func TestIndexModel(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/seeded=%t", family, seeded), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(1, 2))
-				m := model{t: t, r: r, tag: tagFamilies[family], entries: map[name]found{}}
+				m := indexModel{t: t, r: r, tag: tagFamilies[family], entries: map[name]found{}}
 				m.x = newIndex(m.budget.options())
 				m.x.seeds = indexSeeds{}
 				if seeded {
@@ -148,18 +148,18 @@ func TestIndexModel(t *testing.T) {
 	}
 }
 
-// model does the same to an index and to a map.
-type model struct {
+// indexModel does the same to an index and to a map.
+type indexModel struct {
 	t       *testing.T
 	r       *rand.Rand
 	tag     func(*rand.Rand) uint64
 	x       *index
-	budget  account
+	budget  indexAccount
 	entries map[name]found
 	names   []name // of entries, and of some that have left
 }
 
-func (m *model) run(steps int) {
+func (m *indexModel) run(steps int) {
 	for i := range steps {
 		// Fills, then empties, then both in turn.
 		m.step(i < steps/2 || i > steps*4/5 && m.r.IntN(2) == 0)
@@ -177,7 +177,7 @@ func (m *model) run(steps int) {
 	}
 }
 
-func (m *model) step(fill bool) {
+func (m *indexModel) step(fill bool) {
 	n := name{m.tag(m.r), m.r.Uint32N(3)}
 	if len(m.names) > 0 && (!fill || m.r.IntN(4) == 0) {
 		n = m.names[m.r.IntN(len(m.names))]
@@ -214,7 +214,7 @@ func (m *model) step(fill bool) {
 	}
 }
 
-func (m *model) swap(n name, current, at place, flags uint8) {
+func (m *indexModel) swap(n name, current, at place, flags uint8) {
 	old := current
 	if m.r.IntN(3) == 0 {
 		old = []place{0, at + 1}[m.r.IntN(2)]
@@ -228,7 +228,7 @@ func (m *model) swap(n name, current, at place, flags uint8) {
 	m.stored(n, at, flags, ok)
 }
 
-func (m *model) drop(n name, current, other place) {
+func (m *indexModel) drop(n name, current, other place) {
 	at := current
 	if m.r.IntN(3) == 0 {
 		at = other
@@ -241,7 +241,7 @@ func (m *model) drop(n name, current, other place) {
 	}
 }
 
-func (m *model) stored(n name, at place, flags uint8, ok bool) {
+func (m *indexModel) stored(n name, at place, flags uint8, ok bool) {
 	if !ok {
 		return
 	}
@@ -252,14 +252,14 @@ func (m *model) stored(n name, at place, flags uint8, ok bool) {
 	m.entries[n] = found{name: n, at: at, flags: flags, heat: old.heat}
 }
 
-func (m *model) heat(n name, heat uint8) {
+func (m *indexModel) heat(n name, heat uint8) {
 	if f, ok := m.entries[n]; ok {
 		f.heat = heat
 		m.entries[n] = f
 	}
 }
 
-func (m *model) compare(step int) {
+func (m *indexModel) compare(step int) {
 	if err := checkIndex(m.x); err != nil {
 		m.t.Fatalf("step %d: %v", step, err)
 	}
@@ -295,7 +295,7 @@ func (m *model) compare(step int) {
 	}
 }
 
-func (m *model) findAll(step int, tag uint64, want map[name]found) {
+func (m *indexModel) findAll(step int, tag uint64, want map[name]found) {
 	got := map[name]found{}
 	for _, f := range m.x.find(tag, nil) {
 		got[f.name] = f
