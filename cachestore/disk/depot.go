@@ -74,7 +74,7 @@ type Depot struct {
 
 	loading atomic.Bool
 	loaded  sync.WaitGroup // of the goroutine that loads
-	loadMu  sync.Mutex // guards graves, and what is loaded against what is removed
+	loadMu  sync.Mutex     // guards graves, and what is loaded against what is removed
 	graves  *graves
 
 	life   context.Context
@@ -383,13 +383,17 @@ func (d *Depot) Close(ctx context.Context) error {
 		return nil
 	}
 	for _, v := range d.volumes {
-		v.queue.close(ctx)
+		if !v.queue.close(ctx) {
+			return fmt.Errorf("%s: %w", v.path, errHangs)
+		}
 	}
 	d.end()
 	d.loaded.Wait()
 	d.work.Wait()
 	return d.shut()
 }
+
+var errHangs = errors.New("the disk hangs; what was to be written is lost")
 
 // shut gives back what is held. Nothing may be under way.
 func (d *Depot) shut() error {

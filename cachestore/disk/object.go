@@ -1,6 +1,9 @@
 package disk
 
 import (
+	"cmp"
+	"slices"
+
 	"perigee/cachestore"
 )
 
@@ -204,6 +207,9 @@ func (w *writer) show(x *written, s *segment, h recordHead, off int64) {
 	}
 	x.object.Ref().Store(uint64(at))
 	old, ok := d.index.put(x.item.name, at, h.flags)
+	if !ok && d.thinOut(x.item.name.tag) {
+		old, ok = d.index.put(x.item.name, at, h.flags)
+	}
 	if !ok {
 		x.object.Ref().Store(0)
 		w.refuse(x.item)
@@ -219,6 +225,21 @@ func (w *writer) show(x *written, s *segment, h recordHead, off int64) {
 		before.volume.queue.bury(&item{kind: itemGrave, name: x.item.name, key: h.key, variant: h.variant})
 	}
 	v.queue.finish(x.item, true)
+}
+
+// thinOut has the least wanted variant of a key leave that has as many as the index
+// takes, and tells whether there was one.
+func (d *Depot) thinOut(tag uint64) bool {
+	var room [maxIndexVariants]found
+	all := d.index.find(tag, room[:0])
+	if len(all) < maxIndexVariants {
+		return false
+	}
+	least := slices.MinFunc(all, func(a, b found) int {
+		return cmp.Or(cmp.Compare(a.heat, b.heat), cmp.Compare(a.at, b.at))
+	})
+	d.counts.evicted.Add(1)
+	return d.drop(least.name, least.at)
 }
 
 // settle tells the bodies that were in memory only where they stand.

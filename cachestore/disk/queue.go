@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"sync"
+	"time"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -15,6 +16,9 @@ const (
 	// else is refused; beyond it the disk hangs, and they are lost, and counted.
 	maxGraves = 1 << 16
 )
+
+// hangTime is how long one write may take at the end before the disk is left to itself.
+const hangTime = 5 * time.Second
 
 type itemKind uint8
 
@@ -213,13 +217,26 @@ func (q *queue) isCancelled(i *item) bool {
 	return i.cancelled
 }
 
-// close takes nothing more and returns when all that waits is written, or ctx ends.
-func (q *queue) close(ctx context.Context) {
+// close takes nothing more and returns when all that waits is written. When ctx ends the
+// rest is refused; false if not even that comes to an end, because the disk hangs.
+func (q *queue) close(ctx context.Context) bool {
 	q.mu.Lock()
 	q.closed, q.until = true, ctx
 	q.rouse()
 	q.mu.Unlock()
-	<-q.drained
+	select {
+	case <-q.drained:
+		return true
+	case <-ctx.Done():
+	}
+	last := time.NewTimer(hangTime)
+	defer last.Stop()
+	select {
+	case <-q.drained:
+		return true
+	case <-last.C:
+		return false
+	}
 }
 
 // hurried tells that what still waits is not to be written any more.

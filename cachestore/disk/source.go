@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sort"
 	"sync"
@@ -137,9 +138,9 @@ func (d *Depot) readFailed(ctx context.Context, s *segment, err error) error {
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return context.Cause(ctx)
-	case s.gone.Load() || errors.Is(err, errGoneSegment):
+	case s.gone.Load(), errors.Is(err, cachestore.ErrGone), errors.Is(err, errReadAborted):
 		return cachestore.ErrGone
-	case errors.Is(err, errDamaged), errors.Is(err, errTorn), errors.Is(err, errNoRecord):
+	case errors.Is(err, errDamaged), errors.Is(err, errTorn), errors.Is(err, errNoRecord), errors.Is(err, io.ErrUnexpectedEOF):
 		d.counts.dropped(dropChecksum)
 		s.volume.sayDamage(s, err)
 	default:
