@@ -46,8 +46,8 @@ type purging struct {
 	kept    *purge.Invalidations // nil likewise
 	service *purge.Service
 
-	// oldest and newest are births before and after which nothing stored was born, the
-	// second as far as it is known; nil: nothing stored outlives the process.
+	// oldest and newest are births before and after which nothing on disk was born, the
+	// second as far as it is known; nil: nothing is stored on disk.
 	oldest func() (born cachestore.Birth, known bool)
 	newest func() cachestore.Birth
 
@@ -75,8 +75,8 @@ func beginPurging(state string) (*purging, error) {
 // marksID names the key of marks.
 func (p *purging) marksID() uint64 { return purge.MarksID(p.key) }
 
-// onDisk tells of what is stored on disk, before open is called: of all that is stored,
-// the births that nothing has before it or after it.
+// onDisk tells, before open is called, of births before and after which nothing on disk
+// was born.
 func (p *purging) onDisk(oldest func() (born cachestore.Birth, known bool), newest func() cachestore.Birth) {
 	p.oldest, p.newest = oldest, newest
 }
@@ -241,34 +241,30 @@ func (p *purging) keep(store *cachestore.Store, log *slog.Logger) {
 	})
 }
 
-// forget lets the ledger forget what strikes nothing any more, the store having been
-// swept of what was struck before a birth; what began to be fetched later is late.
+// forget lets the ledger forget what strikes nothing any more, memory having been swept
+// of what was struck before a birth; what began to be fetched since is late. A disk is not
+// swept: what strikes something there is kept.
 func (p *purging) forget(store *cachestore.Store, swept cachestore.Birth, log *slog.Logger) {
-	if p.oldest == nil {
-		p.ledger.Forget(oldest(store, swept))
-		p.ledger.ForgetSwept(swept.Local) // what was stored since began later, or is late
-		return
+	limit := swept
+	if p.oldest != nil {
+		kept, known := p.oldest()
+		if !known {
+			return
+		}
+		if p.ledger.Saw(p.newest()) {
+			log.Error("invalidations were lost (what is stored knows of later ones): " + lostWords)
+		}
+		limit = earlier(limit, kept)
 	}
-	born, known := p.oldest() // what is on disk is not swept
-	if !known {
-		return
+	p.ledger.ForgetSwept(limit.Local)
+	if inMemory, known := store.Oldest(); known {
+		p.ledger.Forget(earlier(limit, inMemory))
 	}
-	if p.ledger.Saw(p.newest()) {
-		log.Error("invalidations were lost (what is stored knows of later ones): " + lostWords)
-	}
-	born.Seq, born.Local = min(born.Seq, swept.Seq), min(born.Local, swept.Local)
-	p.ledger.Forget(born)
-	p.ledger.ForgetSwept(born.Local)
 }
 
-// oldest is a birth that nothing stored has before it, nor what began to be fetched
-// after limit.
-func oldest(store *cachestore.Store, limit cachestore.Birth) cachestore.Birth {
-	for o := range store.All() {
-		born := o.Born()
-		limit.Seq, limit.Local = min(limit.Seq, born.Seq), min(limit.Local, born.Local)
-	}
-	return limit
+// earlier is a birth that neither of two has before it.
+func earlier(a, b cachestore.Birth) cachestore.Birth {
+	return cachestore.Birth{Seq: min(a.Seq, b.Seq), Local: min(a.Local, b.Local)}
 }
 
 // tell logs once that invalidations cannot be written, and once that they can again.
