@@ -47,6 +47,7 @@ type chunk struct {
 	data     []byte
 	reserved int64 // bytes of the budget to give back when it is dropped from a window
 	pins     int   // readers whose last piece came from here
+	left     bool  // out of its body: the last reader to unpin it gives reserved back
 }
 
 // body is the bytes of one representation, perhaps still growing. Memory is never
@@ -54,9 +55,10 @@ type chunk struct {
 // mistake in counting costs accounting, never a wrong byte.
 type body struct {
 	budget  *Budget
-	counts  *counts
+	counts  *counts      // nil where nothing can arrive
 	refs    atomic.Int32 // objects and readers; at zero the reservation is released
 	settled settled
+	broken  atomic.Bool // a reader found it gone or damaged where it has settled
 	sealed  atomic.Bool // whole: nothing below changes any more, and no lock is needed
 	lean    atomic.Bool // sealed, and its bytes are where it has settled only
 	want    int64       // length said by the upstream, -1 unknown
@@ -73,6 +75,8 @@ type body struct {
 	readers  map[*cursor]struct{}
 	grown    chan struct{} // closed when readers have something new; nil if none waits
 	drained  chan struct{} // closed when the window may have room; nil if none waits
+	spill    Spill         // to be dropped with the last reference; nil for none
+	spilled  Source        // the bytes that it has, read by those who are behind chunks
 }
 
 func newBody(budget *Budget, counts *counts, want int64) *body {
@@ -81,12 +85,13 @@ func newBody(budget *Budget, counts *counts, want int64) *body {
 	return b
 }
 
-// retain takes a reference; false if the last one is gone.
+// retain takes a reference; false if the last one is gone and the bytes are in memory
+// only.
 func (b *body) retain() bool {
 	for {
 		refs := b.refs.Load()
 		if refs == 0 {
-			return false
+			return b.revive()
 		}
 		if b.refs.CompareAndSwap(refs, refs+1) {
 			return true
@@ -100,15 +105,20 @@ func (b *body) release() {
 		return
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.budget.Release(b.reserved)
-	b.reserved = 0
+	var spill Spill
+	if b.refs.Load() == 0 { // it may have been revived meanwhile
+		b.letGo()
+		if spill, b.spill = b.spill, nil; spill != nil {
+			b.settled.at.Store(nil)
+		}
+	}
+	b.mu.Unlock()
+	if spill != nil {
+		spill.Drop()
+	}
 }
 
 func (b *body) cost() int64 {
-	if b.sealed.Load() {
-		return b.reserved
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.reserved
@@ -156,6 +166,8 @@ func (b *body) nextChunkBytes() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case b.spilled != nil && !b.windowed && b.want < 0:
+		return chunkBytes
 	case b.windowed && b.want < 0:
 		return windowChunkBytes
 	case b.windowed:
@@ -214,7 +226,8 @@ func (b *body) wakeWriter() {
 	}
 }
 
-// finish ends the body: whole if err is nil, else cut where it is.
+// finish ends the body: whole if err is nil, else cut where it is. One that spills has
+// yet to be settled.
 func (b *body) finish(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -222,7 +235,7 @@ func (b *body) finish(err error) {
 		return
 	}
 	b.done, b.err = true, err
-	if err == nil && !b.windowed {
+	if err == nil && !b.windowed && b.spilled == nil {
 		b.trim()
 		b.sealed.Store(true)
 	}
@@ -250,6 +263,14 @@ func (b *body) trim() {
 		b.budget.Release(b.reserved - held)
 		b.reserved = held
 	}
+}
+
+// front is where the first byte stands that is in memory.
+func (b *body) front() int64 {
+	if len(b.chunks) == 0 {
+		return b.written
+	}
+	return b.chunks[0].off
 }
 
 // find is the chunk that holds the byte at off, nil if it was dropped or has not

@@ -7,6 +7,10 @@ import "sync/atomic"
 type Budget struct {
 	limit int64
 	used  atomic.Int64
+
+	// damaged counts what readers found gone or damaged in a depot. It stands here
+	// because a body that comes from there knows no store.
+	damaged atomic.Int64
 }
 
 // NewBudget returns a budget of limit bytes.

@@ -1,6 +1,7 @@
 package cachestore
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -18,8 +19,12 @@ type cursor struct {
 	pin      *chunk        // where the last piece came from, until more is asked for
 	held     time.Duration // how long others waited for this reader
 	detached bool
+	waiting  bool // for the byte at off, since the last look
 
 	joined bool // the body knows c: it was still arriving when c was opened
+
+	source Source // pinned; nil for none
+	block  Block  // of source, where the last piece came from; empty for none
 }
 
 // open takes hold of c's body; false if its bytes have been let go, and then c holds
@@ -66,10 +71,13 @@ func (c *cursor) ready() bool {
 }
 
 // nextSealed reads from a body that no longer changes, without a lock.
-func (c *cursor) nextSealed() ([]byte, error) {
+func (c *cursor) nextSealed(ctx context.Context) ([]byte, error) {
 	b := c.body
 	if c.off >= b.written {
 		return nil, io.EOF
+	}
+	if len(b.chunks) == 0 {
+		return c.nextSettled(ctx)
 	}
 	if c.hint >= len(b.chunks) || !c.within(b.chunks[c.hint]) {
 		c.hint = b.index(c.off)
@@ -94,30 +102,61 @@ func (c *cursor) take(k *chunk) []byte {
 	return piece
 }
 
-// look is one look at a body that is still arriving: a piece, an error, or a
-// channel that tells when to look again.
-func (c *cursor) look() (piece []byte, grown chan struct{}, err error) {
+// sight is the outcome of one look at a body that is still arriving: a piece, an error,
+// where the next piece is to be read, or a channel that tells when to look again.
+type sight struct {
+	piece []byte
+	err   error
+	at    Source
+	grown chan struct{}
+}
+
+func (c *cursor) look() sight {
 	b := c.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	c.waiting = false
+	if at := c.behind(); at != nil {
+		return sight{at: at}
+	}
 	if c.detached || c.off < b.lost {
-		return nil, nil, ErrDetached
+		return sight{err: ErrDetached}
 	}
 	if k := b.find(c.off); k != nil {
 		c.pinTo(k)
-		return c.take(k), nil, nil
+		return sight{piece: c.take(k)}
 	}
 	c.pinTo(nil)
 	if b.done {
 		if b.err != nil {
-			return nil, nil, b.err
+			return sight{err: b.err}
 		}
-		return nil, nil, io.EOF
+		return sight{err: io.EOF}
 	}
 	if b.grown == nil {
 		b.grown = make(chan struct{})
 	}
-	return nil, b.grown, nil
+	if c.waiting = true; b.spilled != nil {
+		b.wakeWriter() // it may be waiting as long as nobody waits for it
+	}
+	return sight{grown: b.grown}
+}
+
+// behind is where c has to read, because memory does not have the byte at off any more;
+// nil for nowhere else. The body's mutex is held.
+func (c *cursor) behind() Source {
+	b := c.body
+	if b.spilled == nil || c.off >= b.front() && !c.detached || c.off >= b.spilled.Size() {
+		return nil
+	}
+	switch {
+	case c.detached:
+	case b.windowed:
+		c.pinTo(b.find(b.front())) // what it needs next is not to be dropped before
+	default:
+		c.pinTo(nil)
+	}
+	return b.spilled
 }
 
 // pinTo moves c's pin to k, which may be nil. The body's mutex is held.
@@ -127,6 +166,9 @@ func (c *cursor) pinTo(k *chunk) {
 	}
 	if c.pin != nil {
 		if c.pin.pins--; c.pin.pins == 0 {
+			if c.pin.left {
+				c.body.budget.Release(c.pin.reserved)
+			}
 			c.body.wakeWriter()
 		}
 	}
@@ -144,6 +186,9 @@ func (c *cursor) leave() {
 
 // close lets the body go.
 func (c *cursor) close() {
+	if c.source != nil {
+		c.leaveSource()
+	}
 	if c.joined {
 		c.body.mu.Lock()
 		c.leave()

@@ -48,6 +48,9 @@ type Fill struct {
 	part     extent // body at its place in object's row; zero where it is all of object
 	check    func() bool
 	maxBytes int64
+	spillMax int64       // the longest body that the depot takes; 0 = it takes none
+	spill    *spilling   // not nil while the body goes to the depot as it arrives
+	bare     bool        // its metadata is not reserved, so it is not for memory
 	windowed bool        // not going to be stored; only the writer looks at it
 	corrupt  bool        // refused by check
 	removed  atomic.Bool // asked to be forgotten meanwhile
@@ -61,6 +64,9 @@ type Fill struct {
 // stored, and Stored on the fill says so.
 func (s *Store) Begin(with Beginning) *Fill {
 	f := &Fill{store: s, check: with.Check, maxBytes: s.maxBytes}
+	if s.depot != nil {
+		f.spillMax = s.depot.MaxBytes()
+	}
 	f.object = &Object{
 		key: with.Key, label: with.Label, stored: with.Stored, budget: s.budget,
 		born: with.Born, marks: with.Marks,
@@ -80,24 +86,29 @@ func (f *Fill) beginWhole(with Beginning) {
 		length = with.Size
 	}
 	if with.MaxBytes > 0 {
-		f.maxBytes = min(f.maxBytes, with.MaxBytes)
+		f.maxBytes, f.spillMax = min(f.maxBytes, with.MaxBytes), min(f.spillMax, with.MaxBytes)
 	}
 	f.body = newBody(f.store.budget, &f.store.counts, length)
 	f.object.body = f.body
-	f.object.representation = f.store.representations.Add(1)
+	f.object.representation = f.store.nameBody()
 	f.object.weigh(0)
 	f.prepay(length > f.maxBytes)
 }
 
 // prepay reserves the metadata and, where its length is known, the whole body: a
-// fill that cannot be stored whole should not push others out for a part of it.
+// fill that cannot be stored whole should not push others out for a part of it. What
+// is too long for memory, or finds no room there, goes to the depot as it arrives.
 func (f *Fill) prepay(tooLarge bool) {
 	n := bodyBytes(f.body.want)
 	switch {
+	case (tooLarge || f.body.want > f.store.ramMax) && f.spillAtOnce():
+		return
 	case tooLarge:
 		f.store.counts.tooLarge.Add(1)
 	case f.store.home.Reserve(f.object, f.object.metaBytes+n):
 		f.body.hold(n)
+		return
+	case f.spillAtOnce():
 		return
 	default:
 		f.store.counts.refused.Add(1)
@@ -199,8 +210,13 @@ func (f *Fill) space(ctx context.Context) ([]byte, error) {
 	}
 	if !f.windowed {
 		n := b.nextChunkBytes()
-		if b.want >= 0 || f.extend(n) {
+		if f.spill == nil && (b.want >= 0 || f.extend(n)) {
 			return b.addChunk(n, 0), nil
+		}
+		if f.spill != nil {
+			if buf, err := f.spillSpace(ctx); buf != nil || err != nil {
+				return buf, err
+			}
 		}
 		f.openWindow()
 	}
@@ -212,14 +228,21 @@ func (f *Fill) space(ctx context.Context) ([]byte, error) {
 	return b.addChunk(size, reserved), nil
 }
 
-// extend reserves n bytes more for a body of unknown length.
+// extend reserves n bytes more for a body of unknown length, or has it spill. False
+// means that it has done neither, or that the body spills now.
 func (f *Fill) extend(n int64) bool {
-	if f.body.written+n > f.maxBytes && f.body.written+1 > f.maxBytes {
+	tooLarge := f.body.written+n > f.maxBytes && f.body.written+1 > f.maxBytes
+	if (tooLarge || f.body.written >= f.store.ramMax) && f.startSpill() {
+		return false
+	}
+	if tooLarge {
 		f.store.counts.tooLarge.Add(1)
 		return false
 	}
 	if !f.store.home.Reserve(f.object, allocBytes(n)) {
-		f.store.counts.refused.Add(1)
+		if !f.startSpill() {
+			f.store.counts.refused.Add(1)
+		}
 		return false
 	}
 	f.body.hold(allocBytes(n))
@@ -244,7 +267,8 @@ func (f *Fill) unlist() {
 // the object until the tier does, so that nobody misses it in between.
 func (f *Fill) end(err error) {
 	s := f.store
-	kept := false
+	var kept *Object // what it is stored as
+	owned := false   // by the tier: what the fill's object holds is not ours any more
 	switch {
 	case f.windowed:
 		s.windows.Add(-1)
@@ -253,23 +277,32 @@ func (f *Fill) end(err error) {
 	case f.removed.Load() || f.corrupt:
 	case s.gone(f.object):
 		s.counts.removed.Add(1)
+	case f.spill != nil && !f.endSpill():
+	case s.depot != nil:
+		kept, owned = f.keepBelow()
 	case f.object.body == nil:
-		kept = f.keepPart()
+		kept = f.keepPart() // in an object made anew
 	default:
-		if kept = s.home.Put(f.object); !kept {
+		if owned = s.home.Put(f.object); owned {
+			kept = f.object
+		} else {
 			s.counts.refused.Add(1)
 		}
 	}
 	f.unlist()
-	if kept {
-		s.counts.stored.Add(1)
-	}
-	if !kept || f.object.body == nil { // a part is kept in an object made anew
+	if !owned {
 		f.object.Drop()
 	}
-	// Remove marks fills first and asks the tier second; so whichever of the two
+	if kept == nil {
+		return
+	}
+	s.counts.stored.Add(1)
+	// Remove marks fills first and asks the tiers second; so whichever of the two
 	// came too early for the other sees it here or there.
-	if kept && f.removed.Load() {
-		s.home.Remove(f.object.key)
+	switch {
+	case f.removed.Load():
+		s.forget(f.object.key)
+	case s.depot != nil && s.gone(kept): // the disk took its time
+		s.discard(kept)
 	}
 }

@@ -38,7 +38,8 @@ func (s *Store) valid(objects []*Object, from int) []*Object {
 
 // Sweep looks at everything that is stored or arriving and lets go what is gone, so
 // that its room is free before anybody asks for it. What the guard knew before a sweep
-// began strikes nothing after it. It returns how much was let go.
+// began strikes nothing in memory after it; what is in the depot alone is let go when
+// somebody asks for it. It returns how much was let go.
 func (s *Store) Sweep() (n int) {
 	swept := s.fills.sweep(s.gone)
 	s.counts.removed.Add(int64(swept))
@@ -53,7 +54,8 @@ func (s *Store) Sweep() (n int) {
 }
 
 func (s *Store) discard(o *Object) {
-	if s.home.Discard(o) {
+	below := s.depot != nil && s.depot.Discard(o)
+	if s.home.Discard(o) || below {
 		s.counts.removed.Add(1)
 	}
 }

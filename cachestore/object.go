@@ -43,6 +43,8 @@ type Object struct {
 	marks          []Mark
 	checked        atomic.Uint64 // see Checked
 	ref            atomic.Uint64 // see Ref
+	offered        atomic.Bool   // to memory, by who recalled it
+	lifted         atomic.Uint32 // how often its bytes were wanted in memory, see useBelow
 	representation uint64
 }
 

@@ -17,6 +17,10 @@ const (
 
 func (f *Fill) beginPart(with Beginning) {
 	length, o := with.Part.Length(), f.object
+	tooLarge := with.MaxBytes > 0 && with.Size > with.MaxBytes
+	if tooLarge {
+		f.spillMax = 0
+	}
 	f.body = newBody(f.store.budget, &f.store.counts, length)
 	f.part = extent{off: with.Part.First, end: with.Part.Last + 1, body: f.body}
 	o.row, o.size = []extent{f.part}, with.Size
@@ -31,7 +35,7 @@ func (f *Fill) beginPart(with Beginning) {
 		f.store.counts.refused.Add(1)
 		f.pass()
 	} else {
-		f.prepay(length > f.maxBytes || with.MaxBytes > 0 && with.Size > with.MaxBytes)
+		f.prepay(tooLarge || length > f.maxBytes)
 	}
 	// Only now, so that the base could leave the tier to make room for the part.
 	for _, e := range base {
@@ -75,14 +79,14 @@ func shown(base []extent) []extent {
 }
 
 // keepPart gives the tier an object of what it has and the part that has come, and
-// tells whether it took it.
-func (f *Fill) keepPart() bool {
+// returns it; nil if the tier did not take it.
+func (f *Fill) keepPart() *Object {
 	s := f.store
 	for range uniteTries {
 		there := s.atHome(f.object)
 		row := f.rowBeside(there)
 		if row == nil {
-			return false
+			return nil
 		}
 		o := f.united(there, row)
 		if !o.retain() {
@@ -93,12 +97,12 @@ func (f *Fill) keepPart() bool {
 			break
 		}
 		if s.home.Replace(there, o) {
-			return true
+			return o
 		}
 		o.Drop()
 	}
 	s.counts.refused.Add(1)
-	return false
+	return nil
 }
 
 // atHome is what the tier has under o's key and variant that is valid, nil for
@@ -109,10 +113,14 @@ func (s *Store) atHome(o *Object) *Object {
 		if each.Variant() != o.Variant() {
 			continue
 		}
-		if !s.gone(each) {
+		switch {
+		case s.gone(each):
+			s.discard(each)
+		case s.depot != nil && !each.sound():
+			s.home.Discard(each)
+		default:
 			return each
 		}
-		s.discard(each)
 	}
 	return nil
 }
@@ -132,14 +140,10 @@ func (f *Fill) rowBeside(there *Object) []extent {
 		return []extent{f.part}
 	}
 	row := fit(unite(there.extents(), f.part), f.part)
-	var held int64
-	for _, e := range row {
-		held += e.body.cost()
-	}
 	switch {
 	case row == nil:
 		counts.surplus.Add(1)
-	case held > f.store.maxBytes:
+	case f.store.tooLong(row):
 		counts.tooLarge.Add(1)
 		return nil
 	case !slices.Contains(row, f.part) || len(f.marksBeside(there)) > maxMarks:
@@ -147,6 +151,27 @@ func (f *Fill) rowBeside(there *Object) []extent {
 		return nil
 	}
 	return row
+}
+
+// tooLong tells whether the bodies of row are too much for one representation: for
+// memory, or where there is a depot for both.
+func (s *Store) tooLong(row []extent) bool {
+	most, held := s.maxBytes, cost(row)
+	if s.depot != nil {
+		most, held = max(most, s.depot.MaxBytes()), 0
+		for _, e := range row {
+			held += e.end - e.off
+		}
+	}
+	return held > most
+}
+
+// cost is what the bodies of row take of the budget.
+func cost(row []extent) (n int64) {
+	for _, e := range row {
+		n += e.body.cost()
+	}
+	return n
 }
 
 // yieldsTo tells whether there, another representation or one that cannot be told
@@ -174,7 +199,7 @@ func (f *Fill) united(there *Object, row []extent) *Object {
 		o.marks = f.marksBeside(there)
 	}
 	if covers(row, -1, 0, o.size) {
-		o.representation = f.store.representations.Add(1)
+		o.representation = f.store.nameBody()
 	}
 	o.weigh(len(row))
 	return o

@@ -30,8 +30,15 @@ func (o *Object) Open(off, n int64) (*Reader, error) {
 
 // OpenInto is Open with a reader of the caller's, which must not be in use.
 func (o *Object) OpenInto(r *Reader, off, n int64) error {
+	return o.OpenContext(context.Background(), r, off, n)
+}
+
+// OpenContext is OpenInto within ctx. Where the first bytes are in a depot it waits until
+// they have been read and found to be right, so that what is damaged there is ErrGone
+// before anything has been sent; if ctx ends first the error is its cause.
+func (o *Object) OpenContext(ctx context.Context, r *Reader, off, n int64) error {
 	if o.body == nil {
-		return o.openRow(r, off, n)
+		return o.openRow(ctx, r, off, n)
 	}
 	end := int64(-1)
 	if n >= 0 {
@@ -39,16 +46,19 @@ func (o *Object) OpenInto(r *Reader, off, n int64) error {
 	}
 	*r = Reader{}
 	r.sole.body, r.sole.off, r.sole.end = o.body, off, end
-	return r.openSole()
+	return r.openSole(ctx)
 }
 
 // openSole opens a reader of one body.
-func (r *Reader) openSole() error {
+func (r *Reader) openSole(ctx context.Context) error {
+	err := ErrGone
 	if r.sole.open() {
-		return nil
+		if err = r.sole.prime(ctx); err == nil {
+			return nil
+		}
 	}
 	*r = Reader{}
-	return ErrGone
+	return err
 }
 
 func (r *Reader) cursor() *cursor {
@@ -76,8 +86,9 @@ func (r *Reader) Offset() int64 {
 
 // Next returns the bytes that follow, as many as lie in one piece, and waits until
 // there are some. They stay valid and unchanged until the next call. The error is
-// io.EOF at the end, ErrDetached if the reader fell out of a window, the upstream's
-// error if the body ends early, or the cause of ctx's end.
+// io.EOF at the end, ErrDetached if the reader fell out of a window, ErrDamaged if what
+// a depot had is lost, the upstream's error if the body ends early, or the cause of ctx's
+// end.
 func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 	c := r.cursor()
 	for {
@@ -88,14 +99,18 @@ func (r *Reader) Next(ctx context.Context) ([]byte, error) {
 			continue
 		}
 		if c.body.sealed.Load() {
-			return c.nextSealed()
+			return c.nextSealed(ctx)
 		}
-		piece, grown, err := c.look()
-		if grown == nil {
-			return piece, err
+		seen := c.look()
+		switch {
+		case seen.at != nil:
+			return c.nextFrom(ctx, seen.at)
+		case seen.grown == nil:
+			c.block.Release()
+			return seen.piece, seen.err
 		}
 		select {
-		case <-grown:
+		case <-seen.grown:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

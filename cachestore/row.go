@@ -1,6 +1,10 @@
 package cachestore
 
-import "perigee/httpcache"
+import (
+	"context"
+
+	"perigee/httpcache"
+)
 
 // An object that did not come in one body is a row of extents. Its bodies may stand
 // in other objects' rows too: in those that it was made from, and in those that are
@@ -89,7 +93,7 @@ func (o *Object) Covers(r httpcache.ByteRange) bool {
 }
 
 // openRow is OpenInto for a row: r gets a cursor for each body on its way.
-func (o *Object) openRow(r *Reader, off, n int64) error {
+func (o *Object) openRow(ctx context.Context, r *Reader, off, n int64) error {
 	end := o.size
 	if n >= 0 {
 		end = min(end, off+n)
@@ -104,7 +108,7 @@ func (o *Object) openRow(r *Reader, off, n int64) error {
 	}
 	if e, _ := pick(row, off); e.end >= end {
 		*r = Reader{sole: e.cursor(off, end)}
-		return r.openSole()
+		return r.openSole(ctx)
 	}
 	// A cursor must stay where it is once its body knows it, so there is room for
 	// all of them at once: a step reads past the end of at least one extent.
@@ -114,11 +118,22 @@ func (o *Object) openRow(r *Reader, off, n int64) error {
 		r.path = append(r.path, e.cursor(off, min(end, e.end)))
 		if last := len(r.path) - 1; !r.path[last].open() {
 			r.path = r.path[:last]
-			r.Close()
-			*r = Reader{}
-			return ErrGone
+			return r.fail(ErrGone)
+		} else if !r.path[last].pinSettled() {
+			return r.fail(ErrGone)
 		}
 		off = e.end
 	}
+	if err := r.path[0].prime(ctx); err != nil {
+		r.at = 1 // the first has been closed
+		return r.fail(err)
+	}
 	return nil
+}
+
+// fail closes a reader that could not be opened.
+func (r *Reader) fail(err error) error {
+	r.Close()
+	*r = Reader{}
+	return err
 }

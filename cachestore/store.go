@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"math/rand/v2"
 	"sync/atomic"
 
 	"perigee/httpcache"
@@ -30,14 +31,22 @@ type Store struct {
 	guard    Guard // nil = everything is valid
 	fills    filling
 	windows  atomic.Int64
-	// representations is how many names of whole bodies were given.
+	// representations is the name of a whole body that was given last. The first is
+	// drawn by lot: objects in a depot bear names of other processes.
 	representations atomic.Uint64
 	counts          counts
+
+	// What follows is used only where there is a depot.
+	ramMax int64     // the longest body that lives in memory
+	turns  turns     // who changes both tiers
+	lifts  liftQueue // what is to be copied up into memory
 }
 
 // counts is what has happened since the store was opened.
 type counts struct {
 	stored, refused, tooLarge, failed, detached, removed, corrupt, surplus atomic.Int64
+
+	depotStored, depotRefused, recalled, promoted, spilled, unspilled atomic.Int64
 }
 
 // New returns a store over o.Home.
@@ -46,14 +55,36 @@ func New(o Options) *Store {
 	if o.MaxBytes > 0 {
 		s.maxBytes = min(s.maxBytes, o.MaxBytes)
 	}
+	s.representations.Store(rand.Uint64())
+	s.ramMax = math.MaxInt64
+	if s.depot != nil {
+		s.ramMax = min(mostInRAMBytes, max(leastInRAMBytes, o.Budget.Limit()/shareOfRAM))
+		s.startLifting()
+	}
 	return s
+}
+
+// nameBody is a new name of a whole body, never 0.
+func (s *Store) nameBody() uint64 {
+	for {
+		if n := s.representations.Add(1); n != 0 {
+			return n
+		}
+	}
 }
 
 // Get appends every variant stored under key to buf and returns it, those that are
 // still arriving first. What is not valid any more it leaves out. It allocates nothing but what buf needs to grow.
+//
+// Where there is a depot it waits for a read if that has something that memory does not.
 func (s *Store) Get(key httpcache.Key, buf []*Object) []*Object {
 	from := len(buf)
-	buf = s.Peek(key, buf)
+	buf = s.fills.get(key, buf)
+	home := len(buf)
+	buf = s.home.Get(key, buf)
+	if s.depot != nil {
+		return s.getBelow(key, buf, from, home)
+	}
 	if s.guard == nil || len(buf) == from {
 		return buf
 	}
@@ -63,13 +94,27 @@ func (s *Store) Get(key httpcache.Key, buf []*Object) []*Object {
 // Peek is Get for who only looks: it appends what is not valid any more too, and
 // changes nothing.
 func (s *Store) Peek(key httpcache.Key, buf []*Object) []*Object {
-	return s.home.Get(key, s.fills.get(key, buf))
+	from := len(buf)
+	buf = s.fills.get(key, buf)
+	home := len(buf)
+	buf = s.home.Get(key, buf)
+	if s.depot != nil {
+		recalled := len(buf)
+		buf = s.depot.Recall(key, buf[home:], buf)
+		buf = buf[:recalled+len(unlike(buf[recalled:], buf[from:home]))]
+		buf = once(buf, from, home)
+	}
+	return buf
 }
 
 // Use tells that o answers a request.
 func (s *Store) Use(o *Object) {
-	if !o.Filling() {
-		s.home.Use(o)
+	if o.Filling() {
+		return
+	}
+	s.home.Use(o)
+	if s.depot != nil {
+		s.useBelow(o)
 	}
 }
 
@@ -85,6 +130,9 @@ func (s *Store) Freshen(old *Object, meta *httpcache.Stored) *Object {
 // it was. born is when the validation began. marks are those of meta; they are added to
 // those of old, as long as these are not too many.
 func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born Birth, marks []Mark) *Object {
+	if twin := s.twin(old); twin != nil {
+		old = twin
+	}
 	if joined := joinMarks(old.marks, marks); len(joined) <= maxMarks {
 		marks = joined
 	}
@@ -95,6 +143,10 @@ func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born Birth, marks
 	}
 	o.weigh(len(o.row))
 	if old.Filling() || !o.retain() {
+		return o
+	}
+	if s.depot != nil {
+		s.freshenBelow(old, o)
 		return o
 	}
 	if !s.home.Reserve(o, o.metaBytes) {
@@ -112,13 +164,36 @@ func (s *Store) FreshenAt(old *Object, meta *httpcache.Stored, born Birth, marks
 // Remove forgets every variant under key, also those still arriving: they go on
 // for their readers but are not stored. It returns how many there were.
 func (s *Store) Remove(key httpcache.Key) int {
-	n := s.fills.forget(key) + s.home.Remove(key)
+	n := s.fills.forget(key) + s.forget(key)
 	s.counts.removed.Add(int64(n))
 	return n
 }
 
-// All yields every object of the tier, in no order: whole ones and partial ones.
-func (s *Store) All() iter.Seq[*Object] { return s.home.All() }
+// forget removes what is stored under key. The depot comes first: what is on its way
+// from there into memory asks whether it is still there when it has arrived.
+func (s *Store) forget(key httpcache.Key) (n int) {
+	if s.depot == nil {
+		return s.home.Remove(key)
+	}
+	var room [4]*Object
+	for _, o := range s.home.Get(key, room[:0]) {
+		if !s.depot.Current(o) {
+			n++ // in memory only
+		}
+	}
+	n += s.depot.Remove(key)
+	s.home.Remove(key)
+	return n
+}
+
+// All yields every stored object, in no order: whole ones and partial ones. What the
+// depot has and memory does not it reads on the way.
+func (s *Store) All() iter.Seq[*Object] {
+	if s.depot == nil {
+		return s.home.All()
+	}
+	return s.allBelow
+}
 
 // Stats counts what the store holds and did.
 func (s *Store) Stats() Stats {
@@ -129,6 +204,13 @@ func (s *Store) Stats() Stats {
 	st.TooLarge, st.Failed = s.counts.tooLarge.Load(), s.counts.failed.Load()
 	st.Detached, st.Removed = s.counts.detached.Load(), s.counts.removed.Load()
 	st.Corrupt, st.Surplus = s.counts.corrupt.Load(), s.counts.surplus.Load()
+	if s.depot == nil {
+		return st
+	}
+	st.DepotObjects, st.Damaged = s.depot.Objects(), s.budget.damaged.Load()
+	st.DepotStored, st.DepotRefused = s.counts.depotStored.Load(), s.counts.depotRefused.Load()
+	st.Recalled, st.Promoted = s.counts.recalled.Load(), s.counts.promoted.Load()
+	st.Spilled, st.Unspilled = s.counts.spilled.Load(), s.counts.unspilled.Load()
 	return st
 }
 
@@ -152,6 +234,7 @@ func (s *Store) Oldest() (born Birth, ok bool) {
 func (s *Store) Close(ctx context.Context) error {
 	var err error
 	if s.depot != nil {
+		s.stopLifting()
 		err = s.depot.Close(ctx)
 	}
 	return errors.Join(err, s.home.Close())

@@ -14,13 +14,7 @@ func (b *body) openWindow() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.windowed = true
-	var held int64
-	for _, c := range b.chunks {
-		c.reserved = min(allocBytes(int64(len(c.data))), b.reserved-held)
-		held += c.reserved
-	}
-	b.budget.Release(b.reserved - held)
-	b.reserved = held
+	b.itemise()
 	b.pinArrivals()
 }
 
@@ -29,7 +23,8 @@ func (b *body) openWindow() {
 func (b *body) pinArrivals() {
 	for r := range b.readers {
 		if r.pin == nil && r.off >= b.lost && r.off < b.written {
-			r.pinTo(b.find(r.off))
+			// Who still reads what has spilled needs all that is here.
+			r.pinTo(b.find(max(r.off, b.front())))
 		}
 	}
 }
@@ -76,7 +71,7 @@ func (b *body) tryWindowRoom(n int64, paid bool, onLoss func()) room {
 	}
 	cost := allocBytes(n)
 	switch {
-	case b.written-b.lost+n <= windowBytes && paid:
+	case b.written-b.front()+n <= windowBytes && paid:
 		b.reserved += cost
 		return room{size: n, reserved: cost}
 	case len(b.chunks) == 0:
@@ -138,7 +133,9 @@ func (b *body) dropRead() (firstLoss bool) {
 		}
 		b.chunks[0] = nil
 		b.chunks = b.chunks[1:]
-		b.lost = end
+		if b.spilled == nil || end > b.spilled.Size() {
+			b.lost = end
+		}
 		b.reserved -= c.reserved
 		b.budget.Release(c.reserved)
 	}
