@@ -25,6 +25,7 @@ type collector struct {
 	logDropped, panics, build     reading
 
 	purges *purgeCollector
+	disk   *diskCollector
 }
 
 func newCollector(o *Options) *collector {
@@ -37,10 +38,11 @@ func newCollector(o *Options) *collector {
 	return &collector{
 		options:    o,
 		purges:     newPurgeCollector(gauge, counter),
+		disk:       newDiskCollector(gauge, counter),
 		objects:    gauge("perigee_cache_objects", "Stored responses that a look-up can find.", "tier"),
 		partial:    gauge("perigee_cache_partial_objects", "Of the stored responses, those of which a part is missing.", "tier"),
-		bytes:      gauge("perigee_cache_bytes", "Bytes reserved of the budget: bodies, metadata, fills, what readers still hold.", "tier"),
-		limitBytes: gauge("perigee_cache_limit_bytes", "The budget.", "tier"),
+		bytes:      gauge("perigee_cache_bytes", "Bytes taken of the limit: in memory bodies, metadata, fills and what readers still hold, on disk segments.", "tier"),
+		limitBytes: gauge("perigee_cache_limit_bytes", "The most bytes that may be taken.", "tier"),
 		evictions:  counter("perigee_cache_evictions_total", "Stored responses that left: capacity, a newer response, by name.", "tier", "reason"),
 		filling:    gauge("perigee_cache_filling", "Responses still arriving: to be stored, or only passed on.", "tier", "state"),
 		fills:      counter("perigee_cache_fills_total", "Responses that arrived, by what became of them.", "tier", "result"),
@@ -72,7 +74,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	} {
 		out <- each.desc
 	}
-	for _, each := range c.purges.all() {
+	for _, each := range append(c.purges.all(), c.disk.all()...) {
 		out <- each.desc
 	}
 }
@@ -84,6 +86,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.options.Store != nil {
 		c.collectStore(send)
+	}
+	if c.options.Disk != nil {
+		c.collectDisk(send)
 	}
 	if c.options.Listener != nil {
 		c.collectListener(send)
@@ -101,8 +106,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (c *collector) collectStore(send func(reading, float64, ...string)) {
-	const tier = "ram"
+	const tier = tierRAM
 	s := c.options.Store()
+	if c.options.Disk != nil {
+		send(c.fills, float64(s.DepotStored), tierDisk, "stored")
+		send(c.fills, float64(s.DepotRefused), tierDisk, "refused")
+		c.disk.collectStore(send, &s)
+	}
 	send(c.objects, float64(s.Objects), tier)
 	send(c.bytes, float64(s.UsedBytes), tier)
 	send(c.limitBytes, float64(s.LimitBytes), tier)
@@ -118,6 +128,16 @@ func (c *collector) collectStore(send func(reading, float64, ...string)) {
 	send(c.fills, float64(s.Corrupt), tier, "corrupt")
 	send(c.partial, float64(s.Partial), tier)
 	send(c.detached, float64(s.Detached), tier)
+}
+
+func (c *collector) collectDisk(send func(reading, float64, ...string)) {
+	s := c.options.Disk()
+	used, limit := diskSizes(&s)
+	send(c.objects, float64(s.Objects), tierDisk)
+	send(c.bytes, float64(used), tierDisk)
+	send(c.limitBytes, float64(limit), tierDisk)
+	send(c.evictions, float64(s.Evicted), tierDisk, "capacity")
+	c.disk.collect(send, &s)
 }
 
 func (c *collector) collectListener(send func(reading, float64, ...string)) {

@@ -28,6 +28,7 @@ func (s *Server) table() []route {
 		{method: http.MethodGet, path: "/readyz", open: true, serve: s.ready},
 		{method: http.MethodGet, path: "/metrics", serve: s.metrics.handler().ServeHTTP},
 		{method: http.MethodGet, path: "/v1/stats", serve: s.stats},
+		{method: http.MethodPost, path: "/v1/cache/verify", serve: s.verify},
 		{method: http.MethodGet, path: "/debug/pprof", serve: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/debug/pprof/", http.StatusMovedPermanently)
 		}},

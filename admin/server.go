@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"perigee/cachestore"
+	"perigee/cachestore/disk"
 	"perigee/edge"
 	"perigee/edge/listener"
 	"perigee/purge"
@@ -46,6 +47,11 @@ type Options struct {
 	Purges     *purge.Service
 	PurgeStats func() (purge.Stats, *purge.JournalStats) // the journal's are nil where purges are not kept
 
+	// Disk is nil where nothing is kept on disk, and so is Verify, which reads all that
+	// is, at most rate bytes a second, 0 for no bound; it is never called twice at once.
+	Disk   func() disk.Stats
+	Verify func(ctx context.Context, rate int64) (disk.Report, error)
+
 	Store            func() cachestore.Stats
 	Listener         func() listener.Stats
 	AccessLogDropped func() uint64 // lines
@@ -77,6 +83,10 @@ type Server struct {
 	http    *http.Server
 
 	reloading sync.Mutex // held while a reload runs; taken by TryLock only, so nobody waits for it
+	verifying sync.Mutex // the same of a look at the disk
+
+	stopping chan struct{} // closed when the server is to stop
+	stop     func()        // closes it, once
 }
 
 // New makes a server. It is an error for an address that is not on loopback to have
@@ -86,7 +96,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, gate: gate}
+	s := &Server{options: o, gate: gate, stopping: make(chan struct{})}
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	s.metrics, err = newMetrics(&s.options)
 	if err != nil {
 		return nil, err
@@ -129,8 +140,10 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown closes the listeners and waits for running answers until ctx ends.
+// Shutdown closes the listeners and waits for running answers until ctx ends. A look at
+// the disk, which may take hours, is ended.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return fmt.Errorf("admin: shut down: %w", err)
 	}
@@ -139,6 +152,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close closes the listeners and every connection at once.
 func (s *Server) Close() error {
+	s.stop()
 	if err := s.http.Close(); err != nil {
 		return fmt.Errorf("admin: close: %w", err)
 	}

@@ -12,14 +12,17 @@ import (
 // house does not change what scripts read.
 type statsAnswer struct {
 	Version          string           `json:"version"`
-	Store            *storeStats      `json:"store,omitempty"`
+	Store            *StoreStats      `json:"store,omitempty"`
+	Disk             *DiskStats       `json:"disk,omitempty"`
 	Connections      *connectionStats `json:"connections,omitempty"`
 	Purge            *purgeStats      `json:"purge,omitempty"`
 	AccessLogDropped *uint64          `json:"access_log_dropped,omitempty"`
 	Panics           *int64           `json:"panics,omitempty"`
 }
 
-type storeStats struct {
+// StoreStats is the store in the answer to GET /v1/stats: memory, and the ways to the
+// disk and back, whose counters stay 0 where there is none. See [cachestore.Stats].
+type StoreStats struct {
 	LimitBytes int64 `json:"limit_bytes"`
 	UsedBytes  int64 `json:"used_bytes"`
 	Objects    int64 `json:"objects"`
@@ -35,6 +38,15 @@ type storeStats struct {
 	Detached   int64 `json:"detached"`
 	Corrupt    int64 `json:"corrupt"`
 	Partial    int64 `json:"partial"`
+	Surplus    int64 `json:"surplus"`
+
+	DiskStored  int64 `json:"disk_stored"`
+	DiskRefused int64 `json:"disk_refused"`
+	Recalled    int64 `json:"recalled"`
+	Promoted    int64 `json:"promoted"`
+	Spilled     int64 `json:"spilled"`
+	Unspilled   int64 `json:"unspilled"`
+	Damaged     int64 `json:"damaged"`
 }
 
 type connectionStats struct {
@@ -97,12 +109,14 @@ func newPurgeStats(s purge.Stats, j *purge.JournalStats) *purgeStats {
 	return p
 }
 
-func newStoreStats(s cachestore.Stats) *storeStats {
-	return &storeStats{
+func newStoreStats(s cachestore.Stats) *StoreStats {
+	return &StoreStats{
 		LimitBytes: s.LimitBytes, UsedBytes: s.UsedBytes, Objects: s.Objects, Fills: s.Fills, Windows: s.Windows,
 		Stored: s.Stored, Refused: s.Refused, TooLarge: s.TooLarge, Evicted: s.Evicted,
 		Replaced: s.Replaced, Removed: s.Removed, Failed: s.Failed, Detached: s.Detached,
-		Corrupt: s.Corrupt, Partial: s.Partial,
+		Corrupt: s.Corrupt, Partial: s.Partial, Surplus: s.Surplus,
+		DiskStored: s.DepotStored, DiskRefused: s.DepotRefused, Recalled: s.Recalled, Promoted: s.Promoted,
+		Spilled: s.Spilled, Unspilled: s.Unspilled, Damaged: s.Damaged,
 	}
 }
 
@@ -126,6 +140,9 @@ func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 	answer := statsAnswer{Version: o.Version}
 	if o.Store != nil {
 		answer.Store = newStoreStats(o.Store())
+	}
+	if o.Disk != nil {
+		answer.Disk = newDiskStats(o.Disk())
 	}
 	if o.Listener != nil {
 		answer.Connections = newConnectionStats(o.Listener())

@@ -85,7 +85,7 @@ and asks your origin where it must, once for everybody who waits.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
-	root.AddCommand(newProxy(), newRun(), newValidate(), newReload(), newPurge(), newExplain(), newSchema(), newVersion(), newHealthcheck())
+	root.AddCommand(newProxy(), newRun(), newValidate(), newReload(), newPurge(), newExplain(), newCache(), newSchema(), newVersion(), newHealthcheck())
 	return root
 }
 

@@ -146,6 +146,9 @@ func (n *node) openAdmin() error {
 		AccessLogDropped: n.logDropped, Panics: n.handler.Panics, Purges: n.purging.service, PurgeStats: n.purging.stats,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
+	if n.disk != nil {
+		o.Disk, o.Verify = n.disk.Stats, n.disk.Verify
+	}
 	if n.load != nil {
 		o.Reload = n.tellReload
 	}

@@ -197,10 +197,14 @@ func (o *operator) unanswered(err error) error {
 	return fmt.Errorf("no answer from a node at %s: %w (is it running, and is this its listen.admin?)", o.addr, err)
 }
 
-// ask sends one request to the node and returns the status and the body.
+// ask sends one request to the node and returns the status and the body. within bounds
+// how long it takes, 0 = it may take for ever.
 func (o *operator) ask(ctx context.Context, method, path string, within time.Duration) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
+	if within > 0 {
+		bounded, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		ctx = bounded
+	}
 	r, err := o.request(ctx, method, path, nil)
 	if err != nil {
 		return 0, nil, err

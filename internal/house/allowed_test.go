@@ -24,7 +24,7 @@ var floors = map[string][]string{
 	"edge":            {"httpcache", "cachestore", "origin"},
 	"edge/listener":   {"edge/listener/"},
 	"edge/listener/":  {},
-	"admin":           {"httpcache", "cachestore", "origin", "purge", "cluster", "geo", "edge", "edge/listener"},
+	"admin":           {"httpcache", "cachestore", "cachestore/disk", "origin", "purge", "cluster", "geo", "edge", "edge/listener"},
 	"internal/":       {"internal/"},
 	// Equipment of tests that speaks of the store.
 	"internal/storetest": {"cachestore", "httpcache"},
