@@ -161,6 +161,13 @@ func Recollect(budget *Budget, r Recollection) *Object {
 // sets it.
 func (o *Object) Ref() *atomic.Uint64 { return &o.ref }
 
+// FirstIn tells, once for each epoch, that o has not been asked in it before: a depot
+// that counts uses need not look at each.
+func (o *Object) FirstIn(epoch uint32) bool {
+	seen := o.epoch.Load()
+	return seen != epoch && o.epoch.CompareAndSwap(seen, epoch)
+}
+
 // Pieces are the bytes that o consists of, by offset. All of them must have come.
 func (o *Object) Pieces() []Piece {
 	var pieces []Piece

@@ -43,6 +43,7 @@ type Object struct {
 	marks          []Mark
 	checked        atomic.Uint64 // see Checked
 	ref            atomic.Uint64 // see Ref
+	epoch          atomic.Uint32 // see FirstIn
 	offered        atomic.Bool   // to memory, by who recalled it
 	lifted         atomic.Uint32 // how often its bytes were wanted in memory, see useBelow
 	representation uint64

@@ -65,6 +65,7 @@ type Depot struct {
 	volumes  []*volume
 	recalls  recalls
 	moved    moves
+	ghosts   *ghosts
 	numbers  atomic.Uint64 // of records, the last that was given
 	counts   counts
 	watch    atomic.Pointer[watch]
@@ -108,6 +109,7 @@ func Open(o Options) (*Depot, error) {
 	d.queueLimit = max(limit/queueShare, minQueueBytes)
 	d.recalls.m = make(map[place]*recall)
 	d.index = newIndex(indexOptions{Reserve: d.reserve, Release: d.budget.Release, MaxBytes: limit / indexShare})
+	d.ghosts = newGhosts(d.reserve, d.budget.Release)
 	var err error
 	if d.blocks, err = newBlocks(blocksOptions{Limit: limit / readShare, Reserve: d.reserve, Release: d.budget.Release}); err != nil {
 		return nil, err
@@ -203,9 +205,10 @@ func (d *Depot) MaxBytes() (n int64) {
 	return n
 }
 
-// Touch implements [cachestore.Depot].
+// Touch implements [cachestore.Depot]. Of an object in memory one use counts for each
+// segment that is made: enough to know it when its own segment is let go.
 func (d *Depot) Touch(o *cachestore.Object) {
-	if o.Ref().Load() != 0 {
+	if o.Ref().Load() != 0 && o.FirstIn(uint32(d.counts.segmentsMade.Load())+1) {
 		d.index.touch(nameOf(o.Key(), o.Variant()))
 	}
 }
@@ -292,7 +295,7 @@ func (d *Depot) bury(n name, key httpcache.Key, variant httpcache.VariantID, at 
 	}
 	for _, v := range d.volumes {
 		if d.loading.Load() || s != nil && s.volume == v || v.queue.has(n) {
-			v.queue.bury(&item{kind: itemGrave, name: n, key: key, variant: variant})
+			v.queue.bury(graveOf(itemGrave, n, key, variant)...)
 		}
 	}
 	return dropped
@@ -349,7 +352,7 @@ func (d *Depot) Remove(key httpcache.Key) int {
 	for _, v := range d.volumes {
 		gone += v.queue.cancelTag(tag)
 		if len(kept) > 0 || d.loading.Load() || v.queue.hasTag(tag) {
-			v.queue.bury(&item{kind: itemGraves, name: name{tag: tag}, key: key})
+			v.queue.bury(graveOf(itemGraves, name{tag: tag}, key, 0)...)
 		}
 	}
 	return gone
@@ -403,5 +406,6 @@ func (d *Depot) shut() error {
 	d.files.close()
 	d.blocks.close()
 	d.index.close()
+	d.ghosts.close()
 	return nil
 }

@@ -11,14 +11,21 @@ import (
 	"perigee/cachestore"
 )
 
-// Room is made by letting whole segments go, the oldest first. What of one is asked for
-// is written again at the end of the log: a clock over segments. docs/performance.md
-// has the policies that were compared.
+// Room is made by letting whole segments go, the oldest of a log first (S3-FIFO over
+// segments). What is new stands in the small log; what of it was asked for is written
+// again to the main one when its segment goes, and so is, there, what was asked for
+// since. Who comes back soon after it was let go of is written to the main log at
+// once. bench/policy has compared this with others; docs/performance.md has the table.
 
 const (
 	// keepPercent bounds what of a segment is written again, so that each byte stored
-	// costs at most 1/(1-0.23) = 1.3 bytes written.
-	keepPercent = 23
+	// costs at most 1/(1-0.22) = 1.28 bytes written.
+	keepPercent = 22
+	// spareSegments is how many segments' worth of that may be made up for later.
+	spareSegments = 4
+	// spareRoom is how many segments there is room for when nothing is being made: one
+	// for each log.
+	spareRoom = int64(logKinds)
 	// createTries is how many segments go for a new one where the medium is fuller than
 	// it should be.
 	createTries = 8
@@ -31,7 +38,7 @@ func (v *volume) create(path string) (File, error) {
 		v.measure()
 	}
 	for try := 0; ; try++ {
-		for !v.room() {
+		for !v.room(1) {
 			if !v.dropOldest() {
 				return nil, syscall.ENOSPC
 			}
@@ -74,7 +81,8 @@ func (v *volume) dropOldest() bool {
 // makeRoom lets go so many segments that the next one will find room.
 func (w *writer) makeRoom() {
 	v := w.volume
-	for v.State() == Working && !v.room() {
+	v.depot.ghosts.fit(v.depot.index.len())
+	for v.State() == Working && !v.room(spareRoom) {
 		if v.dropUnread() {
 			continue
 		}
@@ -97,8 +105,8 @@ func (w *writer) evict(s *segment) {
 		entries = nil
 	}
 	w.keeping = true
-	w.keep(s, entries)
-	w.flush()
+	w.logs[logMain].keep(s, entries)
+	w.logs[logMain].flush()
 	w.keeping = false
 	w.clearOut(s, entries)
 }
@@ -113,10 +121,12 @@ func (w *writer) clearOut(s *segment, entries []entry) {
 		switch e.kind {
 		case kindObject:
 			if d.drop(e.name, newPlace(s.slot, e.off, e.length)) {
+				d.ghosts.add(e.name)
 				d.counts.evicted.Add(1)
 			}
 		case kindPiece:
 			if f, ok := d.index.get(e.name); ok && w.refersTo(f, s) && d.drop(f.name, f.at) {
+				d.ghosts.add(e.name)
 				d.counts.evicted.Add(1)
 			}
 		}
@@ -151,8 +161,9 @@ func (w *writer) load(f found) (cachestore.Recollection, error) {
 	return d.read(d.life, s, f)
 }
 
-// keep writes again what of s is asked for, the most wanted first, as far as it may.
-func (w *writer) keep(s *segment, entries []entry) {
+// keep writes again what of s is asked for, as far as it may: the most wanted first, of
+// these the shortest, and what does not fit is passed over.
+func (w *appender) keep(s *segment, entries []entry) {
 	d := w.volume.depot
 	seen := make(map[name]bool)
 	var wanted []found
@@ -167,22 +178,22 @@ func (w *writer) keep(s *segment, entries []entry) {
 		}
 		wanted = append(wanted, f)
 	}
-	slices.SortStableFunc(wanted, func(a, b found) int { return cmp.Compare(b.heat, a.heat) })
-	room := s.bytes.Load() * keepPercent / 100
+	slices.SortStableFunc(wanted, func(a, b found) int {
+		return cmp.Or(cmp.Compare(b.heat, a.heat), cmp.Compare(a.at.length(), b.at.length()))
+	})
+	share := s.bytes.Load() * keepPercent / 100
+	room := w.spare[s.log] + share
 	for _, f := range wanted {
-		n, ok := w.keepOne(s, f, room)
-		if !ok {
-			continue
-		}
-		if room -= n; room <= 0 {
-			return
+		if n, ok := w.keepOne(s, f, room); ok {
+			room -= n
 		}
 	}
+	w.spare[s.log] = min(room, spareSegments*share)
 }
 
 // keepOne writes one object again, with those of its bytes that stand in s, if they are
 // not more than room. It returns how many that are.
-func (w *writer) keepOne(s *segment, f found, room int64) (n int64, ok bool) {
+func (w *appender) keepOne(s *segment, f found, room int64) (n int64, ok bool) {
 	d := w.volume.depot
 	watch := d.watch.Load()
 	var born cachestore.Birth
@@ -220,9 +231,9 @@ func (w *writer) keepOne(s *segment, f found, room int64) (n int64, ok bool) {
 }
 
 // again writes o once more. Bytes that stand elsewhere than in s stay where they are.
-func (w *writer) again(s *segment, f found, o *cachestore.Object, r cachestore.Recollection, born cachestore.Birth) bool {
+func (w *appender) again(s *segment, f found, o *cachestore.Object, r cachestore.Recollection, born cachestore.Birth) bool {
 	i := &item{kind: itemPut, name: f.name, object: o}
-	x := &written{item: i, object: o, born: born, from: f.at}
+	x := &written{item: i, object: o, born: born, from: f.at, heat: f.heat}
 	for _, p := range r.Pieces {
 		from := p.Source.(*body)
 		runs := from.all()
@@ -242,13 +253,28 @@ func (w *writer) again(s *segment, f found, o *cachestore.Object, r cachestore.R
 		}
 		x.pieces = append(x.pieces, piece)
 	}
+	switch {
+	case x.refers && elsewhere(r, s): // the rest of it has yet to come this way
+	case s.log == logSmall:
+		x.heat = 0
+	default:
+		x.heat--
+	}
 	w.putObject(x)
 	return !i.failed
 }
 
+// elsewhere tells whether some of the bytes stand in other segments than s.
+func elsewhere(r cachestore.Recollection, s *segment) bool {
+	return slices.ContainsFunc(r.Pieces, func(p cachestore.Piece) bool {
+		b, ok := p.Source.(*body)
+		return ok && slices.ContainsFunc(b.all(), func(r run) bool { return r.segment != s })
+	})
+}
+
 // move copies those of the runs of a body that stand in s to the end of the log, and
 // returns all runs as they are then.
-func (w *writer) move(s *segment, i *item, o *cachestore.Object, from *body) ([]run, bool) {
+func (w *appender) move(s *segment, i *item, o *cachestore.Object, from *body) ([]run, bool) {
 	d := w.volume.depot
 	to := newSource(d, nil)
 	at := int64(0)

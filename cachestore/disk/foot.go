@@ -9,11 +9,23 @@ import (
 // entry is what the foot of a segment says of one record.
 type entry struct {
 	name
-	number uint64
+	number uint64 // of a grave: until
 	off    int64
 	length int64 // aligned
 	kind   recordKind
 	flags  uint8
+}
+
+// entryOf is the entry of a record that stands at off.
+func entryOf(h *recordHead, off int64) entry {
+	e := entry{name: h.name(), number: h.number, off: off, length: aligned(h.length), kind: h.kind, flags: h.flags}
+	switch h.kind {
+	case kindGrave:
+		e.number = h.until
+	case kindGraves:
+		e.number, e.variant = h.until, 0
+	}
+	return e
 }
 
 func (e entry) encode(p []byte) {

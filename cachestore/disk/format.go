@@ -72,6 +72,17 @@ func aligned(n int64) int64 { return (n + align - 1) &^ (align - 1) }
 // blocksBytes is what a body of n bytes takes in blocks.
 func blocksBytes(n int64) int64 { return n + (n+blockBytes-1)/blockBytes*blockHeadBytes }
 
+// logKind is one of the two logs of a volume. What is new goes to the first. What is asked
+// for there until its segment is let go is written again to the second, so that what
+// is never asked for again pushes little out.
+type logKind uint8
+
+const (
+	logSmall logKind = iota
+	logMain
+	logKinds
+)
+
 // segmentHead is what stands at the beginning of a segment.
 type segmentHead struct {
 	id       uint64 // random
@@ -79,12 +90,14 @@ type segmentHead struct {
 	size     int64  // of the file while it is written to
 	marksKey uint64 // names the key that the marks of its records were made with
 	volume   uint64 // random id of the folder
+	log      logKind
 }
 
 func (h segmentHead) encode(p []byte) {
 	clear(p[:segmentHeadBytes])
 	binary.LittleEndian.PutUint64(p, segmentMagic)
 	binary.LittleEndian.PutUint32(p[8:], formatVersion)
+	p[12] = byte(h.log)
 	binary.LittleEndian.PutUint64(p[16:], h.id)
 	binary.LittleEndian.PutUint64(p[24:], h.first)
 	binary.LittleEndian.PutUint64(p[32:], uint64(h.size))
@@ -116,7 +129,8 @@ func decodeSegmentHead(p []byte) (h segmentHead, err error) {
 	h.size = int64(binary.LittleEndian.Uint64(p[32:]))
 	h.marksKey = binary.LittleEndian.Uint64(p[40:])
 	h.volume = binary.LittleEndian.Uint64(p[48:])
-	if h.size < segmentHeadBytes || h.size > maxSegmentBytes {
+	h.log = logKind(p[12])
+	if h.log >= logKinds || h.size < segmentHeadBytes || h.size > maxSegmentBytes {
 		return h, errDamaged
 	}
 	return h, nil
@@ -145,6 +159,7 @@ type recordHead struct {
 	number  uint64
 	born    cachestore.Birth
 	metaSum uint64
+	until   uint64 // of a grave: records with a lower number do not count any more
 }
 
 func (h *recordHead) name() name { return nameOf(h.key, h.variant) }
@@ -163,6 +178,7 @@ func (h *recordHead) encode(p []byte, id uint64, off int64) {
 	binary.LittleEndian.PutUint64(p[56:], uint64(h.born.Seq))
 	binary.LittleEndian.PutUint64(p[64:], uint64(h.born.Local))
 	binary.LittleEndian.PutUint64(p[72:], h.metaSum)
+	binary.LittleEndian.PutUint64(p[80:], h.until)
 	binary.LittleEndian.PutUint64(p[recordHeadBytes-8:], checksum(id, off, p[:recordHeadBytes-8]))
 }
 
@@ -185,6 +201,7 @@ func decodeRecordHead(p []byte, id uint64, off int64) (h recordHead, err error) 
 	h.born.Seq = int64(binary.LittleEndian.Uint64(p[56:]))
 	h.born.Local = int64(binary.LittleEndian.Uint64(p[64:]))
 	h.metaSum = binary.LittleEndian.Uint64(p[72:])
+	h.until = binary.LittleEndian.Uint64(p[80:])
 	if h.kind == 0 || h.kind >= kindsEnd || h.meta > maxMetaBytes || h.body > inlineBytes ||
 		h.length != recordHeadBytes+h.meta+blocksBytes(h.body) {
 		return h, errDamaged

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -124,8 +125,9 @@ func (v *volume) takeOut(why string, err error) {
 	}
 	v.depot.log.Error("a disk has been taken out; serving goes on without it until the next start", "folder", v.path, "why", why, "error", err)
 	v.mu.Lock()
-	segments := append(append([]*segment(nil), v.segments...), v.dying...)
-	v.segments, v.dying, v.bytes = nil, nil, 0
+	segments := slices.Concat(v.segments[logSmall], v.segments[logMain], v.dying)
+	v.segments, v.held, v.dying, v.bytes = [logKinds][]*segment{}, [logKinds]int64{}, nil, 0
+	v.unread = nil
 	v.mu.Unlock()
 	for _, s := range segments {
 		s.gone.Store(true)

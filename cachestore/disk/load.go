@@ -117,7 +117,7 @@ func (v *volume) openSegment(path string, first uint64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &segment{volume: v, id: h.id, first: first, path: path}
+	s := &segment{volume: v, log: h.log, id: h.id, first: first, path: path}
 	s.bytes.Store(n)
 	s.births.Store(&span{})
 	return s, nil
@@ -253,11 +253,7 @@ func scan(id uint64, file File) (entries []entry, births span, end int64, damage
 		}
 		damaged, skipping = damaged+holes, false
 		holes = 0
-		e := entry{name: h.name(), number: h.number, off: at, length: aligned(h.length), kind: h.kind, flags: h.flags}
-		if h.kind == kindGraves {
-			e.variant = 0
-		}
-		entries = append(entries, e)
+		entries = append(entries, entryOf(&h, at))
 		births.last = max(births.last, h.number)
 		if h.kind == kindObject || h.kind == kindPiece {
 			births.add(h.born, h.number)
@@ -281,8 +277,13 @@ func (d *Depot) install(s *segment, entries []entry) {
 		switch e.kind {
 		case kindGrave:
 			d.graves.add(e.name, e.number)
+			d.dropOlder(e.name, e.number)
 		case kindGraves:
 			d.graves.addAll(e.tag, e.number)
+			var room [4]found
+			for _, f := range d.index.find(e.tag, room[:0]) {
+				d.dropOlder(f.name, e.number)
+			}
 		case kindObject:
 			if !d.graves.cover(e.name, e.number) {
 				d.installOne(s, e)
@@ -302,12 +303,26 @@ func (d *Depot) installOne(s *segment, e entry) {
 		return // no memory
 	}
 	other := d.segments.at(f.at)
-	if other == nil || other.volume == s.volume {
+	if other == nil || other.volume == s.volume && other.log == s.log {
 		return // what was found first is newer
 	}
-	// Folders do not have an order among them: the record itself says.
+	// Logs do not have an order among them: the record itself says.
 	if h, err := d.headAt(other, f.at); err == nil && h.number < e.number {
 		d.index.swap(e.name, f.at, at, e.flags)
+	}
+}
+
+// dropOlder takes a name out of the index whose record has a lower number: it was found
+// in another log before.
+func (d *Depot) dropOlder(n name, number uint64) {
+	f, ok := d.index.get(n)
+	if !ok {
+		return
+	}
+	if s := d.segments.at(f.at); s != nil {
+		if h, err := d.headAt(s, f.at); err == nil && h.number < number {
+			d.index.drop(n, f.at)
+		}
 	}
 }
 

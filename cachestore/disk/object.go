@@ -17,6 +17,7 @@ type written struct {
 	refers bool        // bytes stand in other records
 	inline bool        // the body stands in the object's own record
 	from   place       // where it stands now, if it is written again
+	heat   uint8       // that it has then
 	copy   *body       // of that, the bytes that are to stand inline
 }
 
@@ -31,15 +32,16 @@ type freshBody struct {
 func (w *writer) writeObject(i *item) {
 	o := i.object
 	x := &written{item: i, object: o, born: o.Born()}
-	if !w.place(x) {
+	log := &w.logs[w.volume.logFor(i.name)]
+	if !log.place(x) {
 		w.refuse(i)
 		return
 	}
-	w.putObject(x)
+	log.putObject(x)
 }
 
 // place finds or makes the places of all bytes of x.
-func (w *writer) place(x *written) bool {
+func (w *appender) place(x *written) bool {
 	pieces := x.object.Pieces()
 	for _, p := range pieces {
 		runs, ok := w.placePiece(x, p, len(pieces) == 1)
@@ -55,7 +57,7 @@ func (w *writer) place(x *written) bool {
 	return n <= maxRuns
 }
 
-func (w *writer) placePiece(x *written, p cachestore.Piece, sole bool) ([]placedRun, bool) {
+func (w *appender) placePiece(x *written, p cachestore.Piece, sole bool) ([]placedRun, bool) {
 	switch at := p.Source.(type) {
 	case *body:
 		x.refers = true
@@ -86,7 +88,7 @@ func (w *writer) placePiece(x *written, p cachestore.Piece, sole bool) ([]placed
 }
 
 // writePieces gathers the bytes of a body as pieces.
-func (w *writer) writePieces(x *written, p cachestore.Piece) (runs []run, ok bool) {
+func (w *appender) writePieces(x *written, p cachestore.Piece) (runs []run, ok bool) {
 	b := newSource(w.volume.depot, nil)
 	rest := make([]byte, 0, pieceBytes)
 	put := func(data []byte) bool {
@@ -132,7 +134,7 @@ func gone(runs []run) bool {
 }
 
 // putObject gathers the record of x, whose bytes have their places.
-func (w *writer) putObject(x *written) {
+func (w *appender) putObject(x *written) {
 	o := x.object
 	size, known := o.Size()
 	meta := appendMeta(w.meta[:0], o, size, x.pieces)
@@ -176,7 +178,7 @@ func (w *writer) putObject(x *written) {
 }
 
 // putInline writes the blocks of a body that stands in its object's record.
-func (w *writer) putInline(x *written, p []byte, off int64) bool {
+func (w *appender) putInline(x *written, p []byte, off int64) bool {
 	if x.copy == nil {
 		putBlocks(p, w.segment.id, off, x.fresh[0].piece.Bytes)
 		return true
@@ -189,7 +191,7 @@ func (w *writer) putInline(x *written, p []byte, off int64) bool {
 }
 
 // show makes an object seen whose record has been written.
-func (w *writer) show(x *written, s *segment, h recordHead, off int64) {
+func (w *appender) show(x *written, s *segment, h recordHead, off int64) {
 	d, v := w.volume.depot, w.volume
 	at := newPlace(s.slot, off, aligned(h.length))
 	if v.queue.isCancelled(x.item) {
@@ -199,7 +201,7 @@ func (w *writer) show(x *written, s *segment, h recordHead, off int64) {
 	if x.from != 0 {
 		if d.index.swap(x.item.name, x.from, at, h.flags) {
 			d.moved.add(x.from, at)
-			d.index.cool(x.item.name)
+			d.index.setHeat(x.item.name, x.heat)
 			d.counts.readmitted.Add(1)
 		}
 		v.queue.finish(x.item, true)
@@ -221,8 +223,9 @@ func (w *writer) show(x *written, s *segment, h recordHead, off int64) {
 	} else {
 		d.counts.stored.Add(1)
 	}
-	if before := d.segments.at(old); before != nil && before.volume != v {
-		before.volume.queue.bury(&item{kind: itemGrave, name: x.item.name, key: h.key, variant: h.variant})
+	if before := d.segments.at(old); before != nil && (before.volume != v || before.log != w.kind) {
+		// It may outlive the one that took its place.
+		before.volume.queue.bury(&item{kind: itemGrave, name: x.item.name, key: h.key, variant: h.variant, log: before.log, until: h.number})
 	}
 	v.queue.finish(x.item, true)
 }
@@ -243,7 +246,7 @@ func (d *Depot) thinOut(tag uint64) bool {
 }
 
 // settle tells the bodies that were in memory only where they stand.
-func (w *writer) settle(x *written, s *segment, at place, h recordHead, off int64) {
+func (w *appender) settle(x *written, s *segment, at place, h recordHead, off int64) {
 	for _, b := range x.fresh {
 		runs := b.runs
 		if runs == nil && h.body > 0 {

@@ -39,6 +39,8 @@ type item struct {
 	old     *cachestore.Object
 	key     httpcache.Key       // of a grave
 	variant httpcache.VariantID // of a grave
+	log     logKind             // of a grave
+	until   uint64              // of a grave: as in its record; 0 = all up to now
 	spill   *spill
 	data    []byte // of a piece
 	bytes   int64  // that it keeps in memory
@@ -91,16 +93,25 @@ func (q *queue) add(i *item) bool {
 	return true
 }
 
-// bury appends a removal.
-func (q *queue) bury(i *item) {
+// graveOf is a removal, for each of the logs.
+func graveOf(kind itemKind, n name, key httpcache.Key, variant httpcache.VariantID) []*item {
+	var all []*item
+	for log := range logKinds {
+		all = append(all, &item{kind: kind, name: n, key: key, variant: variant, log: log})
+	}
+	return all
+}
+
+// bury appends removals.
+func (q *queue) bury(graves ...*item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.graves >= maxGraves || q.closed {
 		q.depot.counts.gravesLost.Add(1)
 		return
 	}
-	q.graves++
-	q.items = append(q.items, i)
+	q.graves += len(graves)
+	q.items = append(q.items, graves...)
 	q.rouse()
 }
 
@@ -186,8 +197,8 @@ func (q *queue) cancel(n name, o *cachestore.Object) (any bool) {
 		}
 	}
 	if any && !q.closed && q.graves < maxGraves {
-		q.graves++
-		q.items = append(q.items, &item{kind: itemGrave, name: n, key: o.Key(), variant: o.Variant()})
+		q.graves += int(logKinds)
+		q.items = append(q.items, graveOf(itemGrave, n, o.Key(), o.Variant())...)
 		q.rouse()
 	}
 	return any

@@ -46,6 +46,7 @@ func parseSegmentName(file string) (first uint64, ok bool) {
 // segment is one file of the log.
 type segment struct {
 	volume *volume
+	log    logKind
 	id     uint64 // random; seeds the checksums
 	number uint32 // in this process, never used again
 	slot   uint32 // in the index; used again when the segment has long gone

@@ -9,6 +9,7 @@ import (
 // spill is a body that is written while it arrives. It implements [cachestore.Spill].
 type spill struct {
 	volume *volume
+	log    logKind
 	object *cachestore.Object
 	source *body
 	news   chan struct{}
@@ -21,11 +22,12 @@ type spill struct {
 
 // Spill implements [cachestore.Depot].
 func (d *Depot) Spill(o *cachestore.Object) cachestore.Spill {
-	v := d.volumeFor(nameOf(o.Key(), o.Variant()))
+	n := nameOf(o.Key(), o.Variant())
+	v := d.volumeFor(n)
 	if v == nil {
 		return nil
 	}
-	s := &spill{volume: v, object: o, source: newSource(d, nil), news: make(chan struct{}, 1)}
+	s := &spill{volume: v, log: v.logFor(n), object: o, source: newSource(d, nil), news: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	return s
 }

@@ -93,7 +93,7 @@ func (d *Depot) Stats() Stats {
 		state := v.State().String()
 		v.mu.Lock()
 		s.Folders = append(s.Folders, FolderStats{
-			Path: v.path, State: state, LimitBytes: v.limit, UsedBytes: v.bytes, Segments: len(v.segments) + len(v.dying),
+			Path: v.path, State: state, LimitBytes: v.limit, UsedBytes: v.bytes, Segments: len(v.segments[logSmall]) + len(v.segments[logMain]) + len(v.dying),
 		})
 		v.mu.Unlock()
 	}

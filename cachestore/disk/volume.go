@@ -33,11 +33,12 @@ type volume struct {
 	queue        *queue
 	others       atomic.Int64 // bytes of all other files, those of segments that have not been loaded among them
 
-	mu       sync.Mutex // guards all that follows
-	segments []*segment // that can be read, the oldest first; the one that is being written is the last
-	dying    []*segment // let go of but still being read
-	bytes    int64      // of the files of both, the one that is being written with its full length
-	unread   []uint64   // segments that have yet to be loaded, the newest first
+	mu       sync.Mutex           // guards all that follows
+	segments [logKinds][]*segment // of each log, the oldest first; the one that is being written is the last
+	held     [logKinds]int64      // bytes of these
+	dying    []*segment           // let go of but still being read
+	bytes    int64                // of the files of both, the one that is being written with its full length
+	unread   []uint64             // segments that have yet to be loaded, the newest first
 
 	w writer // of the volume's goroutine alone
 }
@@ -46,6 +47,9 @@ func newVolume(d *Depot, f Folder) *volume {
 	v := &volume{depot: d, path: f.Path, limit: f.Size, segmentBytes: segmentBytes(f.Size)}
 	v.queue = newQueue(d)
 	v.w.volume = v
+	for k := range logKinds {
+		v.w.logs[k].writer, v.w.logs[k].kind = &v.w, k
+	}
 	return v
 }
 
@@ -205,30 +209,69 @@ func (v *volume) admit(s *segment, oldest bool) bool {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.bytes += s.bytes.Load()
+	v.count(s, s.bytes.Load())
 	if oldest {
-		v.segments = slices.Insert(v.segments, 0, s)
+		v.segments[s.log] = slices.Insert(v.segments[s.log], 0, s)
 	} else {
-		v.segments = append(v.segments, s)
+		v.segments[s.log] = append(v.segments[s.log], s)
 	}
 	return true
+}
+
+// count adds bytes to those of s's log. The caller holds mu.
+func (v *volume) count(s *segment, n int64) {
+	v.bytes += n
+	v.held[s.log] += n
 }
 
 // resize notes how long the file of a segment is now.
 func (v *volume) resize(s *segment, n int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.bytes += n - s.bytes.Swap(n)
+	v.count(s, n-s.bytes.Swap(n))
 }
 
-// oldest is the segment to be let go next, nil if there is none.
+// smallShare is the part of a folder that the log of what is new may take, while the
+// other has something to let go.
+const smallShare = 10
+
+// oldest is the segment to be let go next, nil if there is none: of what is new, if that
+// takes more than its share.
 func (v *volume) oldest() *segment {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.segments) == 0 || v.segments[0] == v.w.segment {
-		return nil
+	first, second := v.eldest(logMain), v.eldest(logSmall)
+	if v.held[logSmall] > v.limit/smallShare {
+		first, second = second, first
 	}
-	return v.segments[0]
+	if first == nil {
+		return second
+	}
+	return first
+}
+
+// eldest is the oldest segment of a log that is not being written. The caller holds mu.
+func (v *volume) eldest(kind logKind) *segment {
+	if of := v.segments[kind]; len(of) > 0 && of[0] != v.w.logs[kind].segment {
+		return of[0]
+	}
+	return nil
+}
+
+// logFor is the log that an object of the name is written to: that of what it takes the
+// place of, so that one goes before the other, or the main one for what was let go of
+// not long ago.
+func (v *volume) logFor(n name) logKind {
+	d := v.depot
+	if f, ok := d.index.get(n); ok {
+		if s := d.segments.at(f.at); s != nil {
+			return s.log
+		}
+	}
+	if d.ghosts.knows(n) {
+		return logMain
+	}
+	return logSmall
 }
 
 // nextUnread takes the newest segment that has not been loaded yet.
@@ -266,8 +309,9 @@ func (v *volume) retire(s *segment) {
 	v.depot.segments.remove(s)
 	v.depot.blocks.forget(s.number)
 	v.mu.Lock()
-	if i := slices.Index(v.segments, s); i >= 0 {
-		v.segments = slices.Delete(v.segments, i, i+1)
+	of := v.segments[s.log]
+	if i := slices.Index(of, s); i >= 0 {
+		v.segments[s.log] = slices.Delete(of, i, i+1)
 		v.dying = append(v.dying, s)
 	}
 	v.mu.Unlock()
@@ -290,7 +334,7 @@ func (v *volume) letGo(s *segment) {
 	defer v.mu.Unlock()
 	if i := slices.Index(v.dying, s); i >= 0 {
 		v.dying = slices.Delete(v.dying, i, i+1)
-		v.bytes -= s.bytes.Load()
+		v.count(s, -s.bytes.Load())
 	}
 }
 
@@ -317,15 +361,15 @@ func (v *volume) overrule(must bool) bool {
 	return true
 }
 
-// room tells whether a new segment fits.
-func (v *volume) room() bool {
+// room tells whether n new segments fit.
+func (v *volume) room(n int64) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.bytes+v.segmentBytes+v.others.Load()+v.slack() <= v.limit
+	return v.bytes+n*v.segmentBytes+v.others.Load()+v.slack() <= v.limit
 }
 
 // slack is for what the medium takes beyond the lengths of files: their names, the
 // rounding to its blocks.
 func (v *volume) slack() int64 {
-	return 256<<10 + 4096*int64(len(v.segments)+len(v.dying)+1)
+	return 256<<10 + 4096*int64(len(v.segments[logSmall])+len(v.segments[logMain])+len(v.dying)+1)
 }

@@ -13,9 +13,21 @@ const (
 	longestRecord = recordHeadBytes + maxMetaBytes + inlineBytes + (inlineBytes/blockBytes+1)*blockHeadBytes + align
 )
 
-// writer is the one who appends to a volume's log. Only the volume's goroutine uses it.
+// writer is the one who writes to a volume. Only the volume's goroutine uses it.
 type writer struct {
 	volume  *volume
+	logs    [logKinds]appender
+	names   map[name]struct{} // of the objects that are gathered
+	meta    []byte            // room for metadata
+	keeping bool              // what is gathered is written again
+	made    int               // segments, and tries to make one
+	spare   [logKinds]int64   // bytes that might have been written again and were not
+}
+
+// appender appends to one log of a volume.
+type appender struct {
+	*writer
+	kind    logKind
 	segment *segment // that is being written, nil for none
 	file    File
 	used    int64 // bytes of the segment that are written
@@ -24,10 +36,6 @@ type writer struct {
 
 	batch   []byte // gathered, to be written at used
 	waiting []gathered
-	names   map[name]struct{} // of the objects in waiting
-	meta    []byte            // room for metadata
-	keeping bool              // what is gathered is written again
-	made    int               // segments, and tries to make one
 }
 
 // gathered is a record in the batch.
@@ -58,7 +66,9 @@ func (v *volume) run() {
 	for _, i := range items {
 		w.volume.queue.finish(i, false)
 	}
-	w.sealSegment()
+	for k := range w.logs {
+		w.logs[k].sealSegment()
+	}
 }
 
 // write gathers one item.
@@ -68,11 +78,11 @@ func (w *writer) write(i *item) {
 	case v.State() == Out || v.queue.hurried():
 		w.refuse(i)
 	case i.kind == itemGrave || i.kind == itemGraves:
-		w.bury(i)
+		w.logs[i.log].bury(i)
 	case v.queue.isCancelled(i):
 		w.refuse(i)
 	case i.kind == itemPiece:
-		w.writePiece(i)
+		w.logs[i.spill.log].writePiece(i)
 	case i.kind == itemPut:
 		w.writeObject(i)
 	default:
@@ -108,7 +118,7 @@ func (w *writer) refuse(i *item) {
 
 // record makes room for a record of n bytes behind what is gathered, and returns it and
 // where it will stand; ok is false if there is no room to be had.
-func (w *writer) record(n int64) (p []byte, off int64, ok bool) {
+func (w *appender) record(n int64) (p []byte, off int64, ok bool) {
 	v := w.volume
 	need := aligned(n)
 	if len(w.batch) > 0 && int64(len(w.batch))+need > int64(cap(w.batch)) {
@@ -130,11 +140,8 @@ func (w *writer) record(n int64) (p []byte, off int64, ok bool) {
 }
 
 // gather adds the record that was put at off to what is to be shown.
-func (w *writer) gather(i *item, h *recordHead, off int64, publish func()) {
-	e := entry{name: h.name(), number: h.number, off: off, length: aligned(h.length), kind: h.kind, flags: h.flags}
-	if h.kind == kindGraves {
-		e.variant = 0
-	}
+func (w *appender) gather(i *item, h *recordHead, off int64, publish func()) {
+	e := entryOf(h, off)
 	w.entries = append(w.entries, e)
 	if h.kind == kindObject || h.kind == kindPiece {
 		w.births.add(h.born, h.number)
@@ -149,8 +156,15 @@ func (w *writer) gather(i *item, h *recordHead, off int64, publish func()) {
 	}
 }
 
-// flush writes what is gathered and shows it, or refuses all of it.
+// flush writes what is gathered for both logs.
 func (w *writer) flush() {
+	for k := range w.logs {
+		w.logs[k].flush()
+	}
+}
+
+// flush writes what is gathered and shows it, or refuses all of it.
+func (w *appender) flush() {
 	if len(w.batch) == 0 {
 		return
 	}
@@ -160,7 +174,11 @@ func (w *writer) flush() {
 	if err == nil && n < len(w.batch) {
 		err = errTorn
 	}
-	clear(w.names)
+	for _, each := range waiting {
+		if each.entry.kind == kindObject {
+			delete(w.names, each.entry.name)
+		}
+	}
 	if err != nil {
 		w.entries = w.entries[:len(w.entries)-len(waiting)]
 		w.batch, w.waiting = w.batch[:0], nil
@@ -198,7 +216,7 @@ func (w *writer) abandon(g gathered) {
 }
 
 // turn seals the segment and begins another, for which others may have to go.
-func (w *writer) turn() bool {
+func (w *appender) turn() bool {
 	w.flush()
 	w.sealSegment()
 	v, d := w.volume, w.volume.depot
@@ -206,14 +224,14 @@ func (w *writer) turn() bool {
 		return false
 	}
 	first := d.numbers.Add(1)
-	s := &segment{volume: v, id: randomID(), first: first, path: filepath.Join(v.path, segmentName(first))}
+	s := &segment{volume: v, log: w.kind, id: randomID(), first: first, path: filepath.Join(v.path, segmentName(first))}
 	file, err := v.create(s.path)
 	if err != nil {
 		v.failed("create", err)
 		return false
 	}
 	var head [segmentHeadBytes]byte
-	segmentHead{id: s.id, first: first, size: v.segmentBytes, marksKey: d.marksKey, volume: v.id}.encode(head[:])
+	segmentHead{log: w.kind, id: s.id, first: first, size: v.segmentBytes, marksKey: d.marksKey, volume: v.id}.encode(head[:])
 	if _, err := file.WriteAt(head[:], 0); err != nil {
 		_ = file.Close()
 		_ = d.fs.Remove(s.path)
@@ -238,7 +256,7 @@ func (w *writer) turn() bool {
 }
 
 // sealSegment writes the foot of the segment and gives back what it did not use.
-func (w *writer) sealSegment() {
+func (w *appender) sealSegment() {
 	if w.segment == nil {
 		return
 	}
@@ -269,7 +287,7 @@ func (v *volume) seal(s *segment, file File, used int64, entries []entry, births
 func (w *writer) number() uint64 { return w.volume.depot.numbers.Add(1) }
 
 // bury writes down that something has been removed.
-func (w *writer) bury(i *item) {
+func (w *appender) bury(i *item) {
 	h := recordHead{kind: kindGrave, length: recordHeadBytes, key: i.key, variant: i.variant}
 	if i.kind == itemGraves {
 		h.kind = kindGraves
@@ -279,13 +297,16 @@ func (w *writer) bury(i *item) {
 		w.refuse(i)
 		return
 	}
-	h.number = w.number()
+	h.number, h.until = w.number(), i.until
+	if h.until == 0 {
+		h.until = h.number
+	}
 	h.encode(p, w.segment.id, off)
 	w.gather(i, &h, off, func() { w.volume.queue.finish(i, true) })
 }
 
 // writePiece gathers a piece of a spill.
-func (w *writer) writePiece(i *item) {
+func (w *appender) writePiece(i *item) {
 	if i.spill.hasFailed() {
 		w.refuse(i)
 		return
@@ -301,7 +322,7 @@ func (w *writer) writePiece(i *item) {
 
 // piece gathers some of a body of o as a record of its own, and says where it will
 // stand; shown is called when it stands there.
-func (w *writer) piece(i *item, o *cachestore.Object, data []byte, shown func(run)) (r run, ok bool) {
+func (w *appender) piece(i *item, o *cachestore.Object, data []byte, shown func(run)) (r run, ok bool) {
 	h := recordHead{
 		kind: kindPiece, body: int64(len(data)), key: o.Key(), variant: o.Variant(), born: o.Born(),
 		length: recordHeadBytes + blocksBytes(int64(len(data))),
