@@ -146,8 +146,8 @@ func TestLocalFloor(t *testing.T) {
 	if s := l.Stats(); s.LocalEntries > 10 || s.Invalidated != 100 || s.Entries != 0 {
 		t.Errorf("stats %+v, want 10 local entries at most", s)
 	}
-	if got := before.judge(l); got != cachestore.Gone {
-		t.Errorf("verdict %d on what was fetched before forgotten invalidations, want gone", got)
+	if got := before.judge(l); got != doubtful {
+		t.Errorf("verdict %d on what was fetched before forgotten invalidations, want doubtful", got)
 	}
 	if got := fetched(l, answerAt("/", "")).judge(l); got != cachestore.Valid {
 		t.Errorf("a new object: verdict %d, want valid", got)
