@@ -95,7 +95,7 @@ perigee_access_log_dropped_total 18
 # HELP perigee_build_info 1, labelled with what was built.
 # TYPE perigee_build_info gauge
 perigee_build_info{go="go1.26",version="v1.2.3"} 1
-# HELP perigee_cache_bytes Bytes reserved of the budget: bodies, metadata, fills, what readers still hold.
+# HELP perigee_cache_bytes Bytes taken of the limit: in memory bodies, metadata, fills and what readers still hold, on disk segments.
 # TYPE perigee_cache_bytes gauge
 perigee_cache_bytes{tier="ram"} 50
 # HELP perigee_cache_evictions_total Stored responses that left: capacity, a newer response, by name.
@@ -114,7 +114,7 @@ perigee_cache_fills_total{result="failed",tier="ram"} 10
 perigee_cache_fills_total{result="refused",tier="ram"} 3
 perigee_cache_fills_total{result="stored",tier="ram"} 9
 perigee_cache_fills_total{result="too_large",tier="ram"} 4
-# HELP perigee_cache_limit_bytes The budget.
+# HELP perigee_cache_limit_bytes The most bytes that may be taken.
 # TYPE perigee_cache_limit_bytes gauge
 perigee_cache_limit_bytes{tier="ram"} 100
 # HELP perigee_cache_objects Stored responses that a look-up can find.

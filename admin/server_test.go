@@ -158,7 +158,7 @@ func TestUnknownPathListsWhatExists(t *testing.T) {
 	want := []string{
 		"GET /debug/pprof", "GET /debug/pprof/", "GET /debug/pprof/cmdline", "GET /debug/pprof/profile",
 		"GET /debug/pprof/symbol", "GET /debug/pprof/trace", "GET /healthz", "GET /metrics", "GET /readyz",
-		"GET /v1/stats", "POST /debug/pprof/symbol",
+		"GET /v1/stats", "POST /debug/pprof/symbol", "POST /v1/cache/verify",
 	}
 	if diff := cmp.Diff(want, got.Paths); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
@@ -274,6 +274,7 @@ func TestStats(t *testing.T) {
 			return cachestore.Stats{
 				LimitBytes: 1, UsedBytes: 2, Objects: 3, Fills: 4, Windows: 5, Stored: 6, Refused: 7,
 				TooLarge: 8, Evicted: 9, Replaced: 10, Removed: 11, Failed: 12, Detached: 13, Corrupt: 16, Partial: 17,
+				Surplus: 18, DepotStored: 19, DepotRefused: 20, Recalled: 21, Promoted: 22, Spilled: 23, Unspilled: 24, Damaged: 25,
 			}
 		},
 		Listener: func() listener.Stats {
@@ -296,6 +297,8 @@ func TestStats(t *testing.T) {
 		"store": map[string]any{
 			"limit_bytes": 1.0, "used_bytes": 2.0, "objects": 3.0, "fills": 4.0, "windows": 5.0, "stored": 6.0, "refused": 7.0,
 			"too_large": 8.0, "evicted": 9.0, "replaced": 10.0, "removed": 11.0, "failed": 12.0, "detached": 13.0, "corrupt": 16.0, "partial": 17.0,
+			"surplus": 18.0, "disk_stored": 19.0, "disk_refused": 20.0, "recalled": 21.0, "promoted": 22.0,
+			"spilled": 23.0, "unspilled": 24.0, "damaged": 25.0,
 		},
 		"connections": map[string]any{
 			"open": 1.0, "hijacked": 2.0, "clients": 3.0, "requests": 4.0, "accepted": 5.0, "accept_errors": 6.0, "handshakes": 7.0,
