@@ -46,7 +46,8 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.verifying.Unlock()
-	noDeadline(w)
+	// It takes as long as it takes. In tests without a connection there is none to be had.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()
 	v := Verification{Loading: s.options.Disk != nil && s.options.Disk().Loading}
@@ -63,14 +64,6 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 		v.Error = err.Error()
 		writeJSON(w, http.StatusInternalServerError, v)
 	}
-}
-
-// noDeadline lets an answer take as long as it takes. Without it net/http would take the
-// end of the time for reading the request for the client's leaving.
-func noDeadline(w http.ResponseWriter) {
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{}) // not to be had in tests without a connection
-	_ = c.SetWriteDeadline(time.Time{})
 }
 
 // untilStop is a context that ends with ctx, or when the server is to stop.
