@@ -2,10 +2,25 @@ package disk
 
 // graves is what was removed while the index is being loaded: nothing older of it may
 // come back. It is let go when the index is complete.
+//
+// What a folder says has been removed counts in that folder alone: each is told of what
+// it has, and they do not write at the same pace. A removal that is late in one must not
+// strike what has been stored in another since.
 type graves struct {
-	names map[name]uint64   // number up to which records of a variant do not count
-	tags  map[uint64]uint64 // the same for all variants of a key
+	names map[nameIn]uint64 // number up to which records of a variant do not count
+	tags  map[tagIn]uint64  // the same for all variants of a key
 	full  bool
+}
+
+// nameIn is a name in a folder, nil for all of them.
+type nameIn struct {
+	volume *volume
+	name
+}
+
+type tagIn struct {
+	volume *volume
+	tag    uint64
 }
 
 // maxGraveNames bounds what is remembered. Beyond it no older segment is read any more:
@@ -13,26 +28,26 @@ type graves struct {
 const maxGraveNames = 1 << 20
 
 func newGraves() *graves {
-	return &graves{names: make(map[name]uint64), tags: make(map[uint64]uint64)}
+	return &graves{names: make(map[nameIn]uint64), tags: make(map[tagIn]uint64)}
 }
 
-func (g *graves) add(n name, number uint64) {
+func (g *graves) add(at nameIn, number uint64) {
 	if len(g.names) >= maxGraveNames {
 		g.full = true
 		return
 	}
-	g.names[n] = max(g.names[n], number)
+	g.names[at] = max(g.names[at], number)
 }
 
-func (g *graves) addAll(tag, number uint64) {
+func (g *graves) addAll(at tagIn, number uint64) {
 	if len(g.tags) >= maxGraveNames {
 		g.full = true
 		return
 	}
-	g.tags[tag] = max(g.tags[tag], number)
+	g.tags[at] = max(g.tags[at], number)
 }
 
-// cover tells whether the record of a number has been removed since.
-func (g *graves) cover(n name, number uint64) bool {
-	return g.names[n] > number || g.tags[n.tag] > number
+// cover tells whether the record of a number has been removed since from the folder v.
+func (g *graves) cover(v *volume, n name, number uint64) bool {
+	return max(g.names[nameIn{v, n}], g.names[nameIn{nil, n}], g.tags[tagIn{v, n.tag}], g.tags[tagIn{nil, n.tag}]) > number
 }

@@ -276,16 +276,16 @@ func (d *Depot) install(s *segment, entries []entry) {
 		d.raiseNumbers(e.number)
 		switch e.kind {
 		case kindGrave:
-			d.graves.add(e.name, e.number)
-			d.dropOlder(e.name, e.number)
+			d.graves.add(nameIn{s.volume, e.name}, e.number)
+			d.dropOlder(s.volume, e.name, e.number)
 		case kindGraves:
-			d.graves.addAll(e.tag, e.number)
+			d.graves.addAll(tagIn{s.volume, e.tag}, e.number)
 			var room [4]found
 			for _, f := range d.index.find(e.tag, room[:0]) {
-				d.dropOlder(f.name, e.number)
+				d.dropOlder(s.volume, f.name, e.number)
 			}
 		case kindObject:
-			if !d.graves.cover(e.name, e.number) {
+			if !d.graves.cover(s.volume, e.name, e.number) {
 				d.installOne(s, e)
 			}
 		}
@@ -312,14 +312,14 @@ func (d *Depot) installOne(s *segment, e entry) {
 	}
 }
 
-// dropOlder takes a name out of the index whose record has a lower number: it was found
-// in another log before.
-func (d *Depot) dropOlder(n name, number uint64) {
+// dropOlder takes a name out of the index whose record in the folder v has a lower number:
+// it was found in another log before.
+func (d *Depot) dropOlder(v *volume, n name, number uint64) {
 	f, ok := d.index.get(n)
 	if !ok {
 		return
 	}
-	if s := d.segments.at(f.at); s != nil {
+	if s := d.segments.at(f.at); s != nil && s.volume == v {
 		if h, err := d.headAt(s, f.at); err == nil && h.number < number {
 			d.index.drop(n, f.at)
 		}
