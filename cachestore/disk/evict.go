@@ -119,13 +119,9 @@ func (w *writer) clearOut(s *segment, entries []entry) {
 	}
 	for _, e := range entries {
 		switch e.kind {
-		case kindObject:
-			if d.drop(e.name, newPlace(s.slot, e.off, e.length)) {
-				d.ghosts.add(e.name)
-				d.counts.evicted.Add(1)
-			}
-		case kindPiece:
-			if f, ok := d.index.get(e.name); ok && w.refersTo(f, s) && d.drop(f.name, f.at) {
+		case kindObject, kindPiece:
+			f, ok := d.index.get(e.name)
+			if ok && (f.at == newPlace(s.slot, e.off, e.length) || w.refersTo(f, s)) && d.drop(f.name, f.at) {
 				d.ghosts.add(e.name)
 				d.counts.evicted.Add(1)
 			}
@@ -207,7 +203,7 @@ func (w *appender) keepOne(s *segment, f found, room int64) (n int64, ok bool) {
 	n = f.at.length()
 	for _, p := range r.Pieces {
 		for _, run := range p.Source.(*body).all() {
-			if run.segment == s && run.record == 0 {
+			if run.segment == s && run.record == 0 { // else it is counted already
 				n += blocksBytes(run.bytes)
 			}
 		}

@@ -19,6 +19,24 @@ type placedRun struct {
 	segment uint64 // 0 stands for the record's own segment, behind its metadata
 	off     int64
 	bytes   int64
+	inline  bool // in the record of another object: of the first block, not of pieces
+}
+
+// spot is where r begins as a number: twice the offset of a block and 1, or twice that of
+// a record, in units of align.
+func (r placedRun) spot() uint64 {
+	if r.inline {
+		return uint64(r.off)<<1 | 1
+	}
+	return uint64(r.off/align) << 1
+}
+
+func (r *placedRun) stand(spot int64) {
+	if r.inline = spot&1 != 0; r.inline {
+		r.off = spot >> 1
+		return
+	}
+	r.off = spot >> 1 * align
 }
 
 // placedPiece is a piece of an object as it is written.
@@ -48,7 +66,7 @@ func appendMeta(buf []byte, o *cachestore.Object, size int64, pieces []placedPie
 		buf = binary.AppendUvarint(buf, uint64(len(p.runs)))
 		for _, r := range p.runs {
 			buf = binary.LittleEndian.AppendUint64(buf, r.segment)
-			buf = binary.AppendUvarint(buf, uint64(r.off/align))
+			buf = binary.AppendUvarint(buf, r.spot())
 			buf = binary.AppendUvarint(buf, uint64(r.bytes))
 		}
 	}
@@ -149,7 +167,9 @@ func (r *metaReader) pieces(size int64) []placedPiece {
 		p.runs = make([]placedRun, r.count(10))
 		var n int64
 		for j := range p.runs {
-			p.runs[j] = placedRun{segment: r.fixed(), off: r.number() * align, bytes: r.number()}
+			p.runs[j].segment = r.fixed()
+			p.runs[j].stand(r.number())
+			p.runs[j].bytes = r.number()
 			if n += p.runs[j].bytes; p.runs[j].bytes == 0 || n > size {
 				r.failed = true
 				return nil

@@ -32,6 +32,9 @@ type freshBody struct {
 func (w *writer) writeObject(i *item) {
 	o := i.object
 	x := &written{item: i, object: o, born: o.Born()}
+	if _, same := w.names[i.name]; same {
+		w.flush() // it may be in the batch of the other log
+	}
 	log := &w.logs[w.volume.logFor(i.name)]
 	if !log.place(x) {
 		w.refuse(i)
@@ -119,7 +122,7 @@ func (w *appender) writePieces(x *written, p cachestore.Piece) (runs []run, ok b
 func placed(runs []run) []placedRun {
 	all := make([]placedRun, len(runs))
 	for i, r := range runs {
-		all[i] = placedRun{segment: r.segment.id, off: r.off, bytes: r.bytes}
+		all[i] = placedRun{segment: r.segment.id, off: r.off, bytes: r.bytes, inline: r.inline}
 	}
 	return all
 }
@@ -142,7 +145,7 @@ func (w *appender) putObject(x *written) {
 	defer func() { w.meta = meta }()
 	h := recordHead{kind: kindObject, meta: int64(len(meta)), key: o.Key(), variant: o.Variant(), born: x.born}
 	if x.inline {
-		h.body = size
+		h.body = x.pieces[0].end - x.pieces[0].off
 	}
 	if x.refers {
 		h.flags |= flagRefers
@@ -250,7 +253,7 @@ func (w *appender) settle(x *written, s *segment, at place, h recordHead, off in
 	for _, b := range x.fresh {
 		runs := b.runs
 		if runs == nil && h.body > 0 {
-			runs = []run{{segment: s, off: off + recordHeadBytes + h.meta, bytes: h.body, record: at}}
+			runs = []run{{segment: s, off: off + recordHeadBytes + h.meta, bytes: h.body, inline: true, record: at}}
 		}
 		b.piece.Settle(newSource(w.volume.depot, runs))
 	}

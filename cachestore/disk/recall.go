@@ -192,7 +192,7 @@ func (d *Depot) resolve(s *segment, at place, h recordHead, piece placedPiece) (
 			if r.bytes != h.body || len(piece.runs) > 1 {
 				return nil, errDamaged
 			}
-			runs[i] = run{segment: s, off: at.off() + recordHeadBytes + h.meta, bytes: r.bytes, record: at}
+			runs[i] = run{segment: s, off: at.off() + recordHeadBytes + h.meta, bytes: r.bytes, inline: true, record: at}
 			continue
 		}
 		in := d.segments.of(r.segment)
@@ -202,7 +202,7 @@ func (d *Depot) resolve(s *segment, at place, h recordHead, piece placedPiece) (
 			}
 			return nil, errBodyGone
 		}
-		runs[i] = run{segment: in, off: r.off, bytes: r.bytes}
+		runs[i] = run{segment: in, off: r.off, bytes: r.bytes, inline: r.inline}
 	}
 	return runs, nil
 }

@@ -17,7 +17,8 @@ type run struct {
 	segment *segment
 	off     int64 // of the first block, or, of pieces, of the first record
 	bytes   int64 // of the body
-	record  place // of an object whose record has them inline; 0 for pieces
+	inline  bool  // the blocks stand one behind the other, in the record of an object
+	record  place // that record, if it is known; else 0
 }
 
 // block is where the block with the byte at x of the run stands, how long it is with
@@ -25,7 +26,7 @@ type run struct {
 func (r run) block(x int64) (off, n, begin int64) {
 	begin = x / blockBytes * blockBytes
 	n = min(blockBytes, r.bytes-begin) + blockHeadBytes
-	if r.record != 0 {
+	if r.inline {
 		return r.off + begin/blockBytes*(blockBytes+blockHeadBytes), n, begin
 	}
 	piece, within := begin/pieceBytes, begin%pieceBytes
@@ -34,7 +35,7 @@ func (r run) block(x int64) (off, n, begin int64) {
 
 // follows tells whether a piece that stands at off in s goes on where r ends.
 func (r run) follows(s *segment, off int64) bool {
-	return r.record == 0 && r.segment == s && r.bytes%pieceBytes == 0 && r.off+r.bytes/pieceBytes*pieceStride == off
+	return !r.inline && r.segment == s && r.bytes%pieceBytes == 0 && r.off+r.bytes/pieceBytes*pieceStride == off
 }
 
 // body is the bytes of a representation, or of a part of it, in the log. It implements
@@ -65,7 +66,7 @@ func (b *body) append(r run) {
 	if n := len(b.ends); n > 0 {
 		end += b.ends[n-1]
 	}
-	if n := len(b.runs); n > 0 && r.record == 0 && b.runs[n-1].follows(r.segment, r.off) {
+	if n := len(b.runs); n > 0 && !r.inline && b.runs[n-1].follows(r.segment, r.off) {
 		b.runs[n-1].bytes += r.bytes
 		b.ends[n-1] = end
 		return
