@@ -111,7 +111,7 @@ func decodeTail(p []byte, id uint64, off int64) (t tail, err error) {
 	t.births.max.Local = int64(binary.LittleEndian.Uint64(p[56:]))
 	t.births.last = binary.LittleEndian.Uint64(p[64:])
 	t.sum = binary.LittleEndian.Uint64(p[72:])
-	if t.off < segmentHeadBytes || t.count < 0 || t.off+t.count*entryBytes != off {
+	if t.off < segmentHeadBytes || t.count < 0 || t.count > off/entryBytes || t.off != off-t.count*entryBytes {
 		return t, errDamaged
 	}
 	return t, nil
