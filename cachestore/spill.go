@@ -27,11 +27,28 @@ type spilling struct {
 	handed  int64 // how much of the body has been handed over
 	ahead   int64 // how much of that may wait to be written
 	pending int64 // how much of what has come may
+	size    int64 // what source had when it was looked at last
 	stalled bool  // it spoke up without having written anything: it may have failed
 }
 
-// waits is how much has been handed over and not been written yet.
-func (s *spilling) waits() int64 { return s.handed - s.source.Size() }
+// waits is how much has been handed over and had not been written at the last look.
+func (s *spilling) waits() int64 { return s.handed - s.size }
+
+// look looks at what has been written, heard when the depot has spoken up. What it said
+// counts once.
+func (s *spilling) look(heard bool) {
+	before := s.size
+	for more := true; more; {
+		s.size = s.source.Size()
+		select {
+		case <-s.to.Grown():
+			heard = true
+		default:
+			more = false
+		}
+	}
+	s.stalled = heard && s.size == before
+}
 
 // startSpill has the body go to the depot from its beginning on. False means that it
 // stays in memory, because there is no depot or it takes nothing now.
@@ -82,20 +99,17 @@ func (f *Fill) spillSpace(ctx context.Context) ([]byte, error) {
 		f.unspill()
 		return nil, nil
 	}
-	for {
-		select {
-		case <-p.to.Grown(): // what it says is seen now
-		default:
-		}
+	for heard := false; ; {
+		p.look(heard)
 		stalled, handed := p.stalled, p.handed
 		if !f.handOver(b.written) || stalled && p.handed == handed {
 			break
 		}
-		size, n := p.source.Size(), b.nextChunkBytes()
-		b.shed(size, followBytes)
-		if b.written-size+n <= p.pending {
+		n := b.nextChunkBytes()
+		b.shed(p.size, followBytes)
+		if b.written-p.size+n <= p.pending {
 			cost := allocBytes(n)
-			if f.reserveChunk(cost) || b.shed(size, 0) && f.reserveChunk(cost) {
+			if f.reserveChunk(cost) || b.shed(p.size, 0) && f.reserveChunk(cost) {
 				b.hold(cost)
 				return b.addChunk(n, cost), nil
 			}
@@ -107,9 +121,10 @@ func (f *Fill) spillSpace(ctx context.Context) ([]byte, error) {
 		if eager == nil {
 			break
 		}
+		heard = false
 		select {
 		case <-p.to.Grown():
-			p.stalled = p.source.Size() == size
+			heard = true
 		case <-eager:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -148,16 +163,14 @@ func (f *Fill) handOver(arrived int64) bool {
 // is. Nobody who reads the body waits for it.
 func (f *Fill) endSpill() bool {
 	b, p := f.body, f.spill
-	for p.handed < b.written {
-		size := p.source.Size()
+	for p.look(false); p.handed < b.written; p.look(true) {
 		if !f.handOver(b.written) {
 			f.unspill()
 			return false
 		}
-		b.shed(size, followBytes)
-		if p.handed < b.written && p.source.Size() == size {
+		b.shed(p.size, followBytes)
+		if p.handed < b.written {
 			<-p.to.Grown()
-			p.stalled = p.source.Size() == size
 		}
 	}
 	if !p.to.End() || p.source.Size() != b.written {
