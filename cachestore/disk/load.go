@@ -147,9 +147,9 @@ func (v *volume) reject(path string, err error) {
 	}
 }
 
-// entriesOf is the records of a segment, the newest first: from its foot or, where it was
-// not sealed or the foot is damaged, from the records themselves. Then it is sealed,
-// unless it is being written or somebody may still read what is cut off.
+// entriesOf is the records of a segment that is not being written, the newest first: from
+// its foot or, where it was not sealed or the foot is damaged, from the records
+// themselves; then it is sealed. With an error there may be more than is returned.
 func (v *volume) entriesOf(s *segment) ([]entry, error) {
 	file, err := v.depot.fs.Open(s.path, false)
 	if err != nil {
@@ -163,11 +163,12 @@ func (v *volume) entriesOf(s *segment) ([]entry, error) {
 	}
 	entries, births, end, damaged := scan(s.id, file)
 	s.births.Store(&births)
-	if damaged > 0 {
-		v.depot.counts.drops[dropTorn].Add(int64(damaged))
-	}
 	v.closeLog(s, entries, births, end)
 	slices.Reverse(entries)
+	if damaged == 0 {
+		return entries, nil // the process ended before it could seal it
+	}
+	v.depot.counts.drops[dropTorn].Add(int64(damaged))
 	return entries, err
 }
 

@@ -27,11 +27,11 @@ func (d Drop) String() string {
 
 // counts is what has happened since the depot was opened.
 type counts struct {
-	stored, refused, freshened, recalled, late                 atomic.Int64
-	full, gravesLost, evicted, readmitted, overruled, errors   atomic.Int64
-	storedBytes, writtenBytes, readmittedBytes, readBytes      atomic.Int64
-	segmentsMade, segmentsFreed, found, verifiedBytes, spilled atomic.Int64
-	drops                                                      [drops]atomic.Int64
+	stored, refused, freshened, recalled, late               atomic.Int64
+	full, gravesLost, evicted, readmitted, overruled, errors atomic.Int64
+	storedBytes, writtenBytes, readmittedBytes, readBytes    atomic.Int64
+	segmentsMade, segmentsFreed, found                       atomic.Int64
+	drops                                                    [drops]atomic.Int64
 }
 
 func (c *counts) dropped(why Drop) { c.drops[why].Add(1) }

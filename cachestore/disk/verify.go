@@ -62,7 +62,12 @@ func (d *Depot) verifySegment(ctx context.Context, s *segment, r *Report, pace f
 		return nil
 	}
 	defer s.unpin()
-	for _, e := range d.recordsOf(s) {
+	entries, ok := d.recordsOf(s)
+	if !ok {
+		r.Skipped++
+		return nil
+	}
+	for _, e := range entries {
 		p := make([]byte, e.length)
 		if err := d.files.readAt(s.number, p, e.off); err != nil {
 			r.Skipped++
@@ -83,18 +88,18 @@ func (d *Depot) verifySegment(ctx context.Context, s *segment, r *Report, pace f
 	return nil
 }
 
-// recordsOf is the records of a segment, without changing anything.
-func (d *Depot) recordsOf(s *segment) []entry {
+// recordsOf is the records of a segment, without changing anything; ok is false if it
+// cannot be read. Of one that is being written it is what has been found so far.
+func (d *Depot) recordsOf(s *segment) (entries []entry, ok bool) {
 	file, err := d.fs.Open(s.path, false)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	defer file.Close()
-	if entries, _, err := readFoot(s.id, file); err == nil {
-		return entries
+	if entries, _, err = readFoot(s.id, file); err != nil {
+		entries, _, _, _ = scan(s.id, file)
 	}
-	entries, _, _, _ := scan(s.id, file)
-	return entries
+	return entries, true
 }
 
 // dropRecord drops the object that a damaged record belongs to.

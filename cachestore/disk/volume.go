@@ -31,6 +31,7 @@ type volume struct {
 	lock         io.Closer
 	health       health
 	queue        *queue
+	syncs        atomic.Int32 // files on their way to the medium
 	others       atomic.Int64 // bytes of all other files, those of segments that have not been loaded among them
 
 	mu       sync.Mutex           // guards all that follows

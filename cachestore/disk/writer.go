@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"path/filepath"
 
 	"perigee/cachestore"
@@ -262,11 +263,33 @@ func (w *appender) sealSegment() {
 	}
 	v, s, file := w.volume, w.segment, w.file
 	w.segment, w.file = nil, nil
-	defer func() { _ = file.Close() }()
 	if err := v.seal(s, file, w.used, w.entries, w.births); err != nil {
+		_ = file.Close()
 		v.failed("seal", err)
+		return
 	}
+	v.makeDurable(file)
 }
+
+// makeDurable has a sealed file outlive a power cut, soon, and closes it. Who writes does
+// not wait: what is lost then is found out by its checksums.
+func (v *volume) makeDurable(file File) {
+	v.syncs.Add(1)
+	v.depot.work.Go(func() {
+		defer v.syncs.Add(-1)
+		err := error(nil)
+		if v.syncs.Load() <= maxSyncs {
+			err = file.Sync()
+		}
+		if err = errors.Join(err, file.Close()); err != nil {
+			v.failed("sync", err)
+		}
+	})
+}
+
+// maxSyncs is how many segments may be on their way to the medium at once. Beyond it the
+// kernel writes them when it likes.
+const maxSyncs = 4
 
 // seal makes the foot of a segment whose records end at used.
 func (v *volume) seal(s *segment, file File, used int64, entries []entry, births span) error {
@@ -280,7 +303,7 @@ func (v *volume) seal(s *segment, file File, used int64, entries []entry, births
 	}
 	v.resize(s, end)
 	v.depot.counts.writtenBytes.Add(int64(len(p)))
-	return file.Sync()
+	return nil
 }
 
 // number is the next record's.
