@@ -23,9 +23,6 @@ func (d *Depot) startLoading() {
 		}
 		v.unread = v.list()
 		v.measure()
-		if len(v.unread) > 0 {
-			d.raiseNumbers(v.unread[0] + numbersAhead)
-		}
 		for range headStart {
 			if first, ok := v.nextUnread(); ok {
 				v.load(first)
@@ -70,6 +67,9 @@ func (v *volume) load(first uint64) {
 	d := v.depot
 	path := filepath.Join(v.path, segmentName(first))
 	s, err := v.openSegment(path, first)
+	if err == nil || !isForeign(err) {
+		d.raiseNumbers(first + numbersAhead) // the name alone could make them overflow
+	}
 	if err != nil {
 		v.reject(path, err)
 		return
@@ -126,6 +126,10 @@ func (v *volume) openSegment(path string, first uint64) (*segment, error) {
 // errForeign says that a file bears the name of a segment that it is not.
 var errForeign = errors.New("belongs elsewhere")
 
+func isForeign(err error) bool {
+	return errors.Is(err, errDamaged) || errors.Is(err, errForeign) || errors.Is(err, errVersion)
+}
+
 // reject drops a file that is no segment of this folder, and counts why.
 func (v *volume) reject(path string, err error) {
 	d := v.depot
@@ -134,7 +138,7 @@ func (v *volume) reject(path string, err error) {
 		return
 	case errors.Is(err, errMarks):
 		d.counts.dropped(dropMarks)
-	case errors.Is(err, errDamaged), errors.Is(err, errForeign), errors.Is(err, errVersion):
+	case isForeign(err):
 		d.counts.dropped(dropForeign)
 	default:
 		d.counts.dropped(dropUnreadable)

@@ -75,8 +75,8 @@ func (v *volume) unlock() {
 	}
 }
 
-// identify reads the folder's id. A folder whose id is damaged gets that of its newest
-// segment: the segments are whole without it.
+// identify reads the folder's id. A folder whose id is damaged gets that of its segments:
+// they are whole without it.
 func (v *volume) identify() error {
 	id, err := v.readMain()
 	switch {
@@ -147,15 +147,20 @@ func (v *volume) writeMain() error {
 	return errors.Join(err, v.depot.fs.SyncFolder(v.path))
 }
 
-// idOfSegments is the volume's id as the newest segment that can be read says it, 0 if
-// none does.
-func (v *volume) idOfSegments() uint64 {
+// idOfSegments is the volume's id as most of the segments say it that can be read, 0 if
+// none can: one of another folder may be among them.
+func (v *volume) idOfSegments() (id uint64) {
+	votes := make(map[uint64]int)
 	for _, first := range v.list() {
-		if h, err := v.readSegmentHead(filepath.Join(v.path, segmentName(first))); err == nil {
-			return h.volume
+		h, err := v.readSegmentHead(filepath.Join(v.path, segmentName(first)))
+		if err != nil || h.first != first {
+			continue
+		}
+		if votes[h.volume]++; votes[h.volume] > votes[id] {
+			id = h.volume
 		}
 	}
-	return 0
+	return id
 }
 
 // list is the numbers of the segments in the folder, the newest first.
