@@ -230,7 +230,7 @@ func (e *errand) failed(err error) *landing {
 // is in this trouble.
 func (e *errand) standsIn(kind httpcache.Trouble) bool {
 	if e.held == nil || !e.onError || !e.policy.rules.StaleOnTrouble(kind) ||
-		e.overtaken() || e.h.verdict(e.held) == cachestore.Gone {
+		e.overtaken() || e.h.verdict(e.held) >= cachestore.Doubtful {
 		return false
 	}
 	_, lacking := lackingIn(e.req, e.held)

@@ -74,7 +74,7 @@ func (x *exchange) gained(e *errand, land *landing) bool {
 // counts as equal.
 func (x *exchange) named(land *landing) bool {
 	return (land.plainKey == x.plainKey || land.object.Key() == x.key) &&
-		x.h.verdict(land.object) != cachestore.Gone
+		x.h.verdict(land.object) < cachestore.Doubtful
 }
 
 const (

@@ -60,8 +60,11 @@ func (h *Handler) find(site *Site, n *naming, buf []*cachestore.Object) []*cache
 // decide is what the law says of a stored response, given what was purged.
 func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cachestore.Object, now time.Time) httpcache.Decision {
 	d := httpcache.Decide(rules, req, o.Stored(), now)
-	if h.verdict(o) == cachestore.Soft {
+	switch h.verdict(o) {
+	case cachestore.Soft:
 		d = httpcache.Soften(rules, req, o.Stored(), d)
+	case cachestore.Doubtful:
+		d = httpcache.Doubt(rules, req, o.Stored(), d)
 	}
 	return d
 }
@@ -69,7 +72,7 @@ func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cach
 // struckSince tells whether one of the marks was struck hard since a moment.
 func (h *Handler) struckSince(born cachestore.Birth, marks ...cachestore.Mark) bool {
 	var unchecked atomic.Uint64
-	return h.ledger.Judge(born, marks, &unchecked) == cachestore.Gone || h.ledger.Late(born)
+	return h.ledger.Judge(born, marks, &unchecked) >= cachestore.Doubtful || h.ledger.Late(born)
 }
 
 // urlMark names a target, in clear and over TLS.

@@ -22,3 +22,22 @@ func Soften(rules *Rules, req *Request, s *Stored, d Decision) Decision {
 	}
 	return d
 }
+
+// Doubt is what Decide said of a stored response that may have been made invalid: it is
+// validated before it is sent, and stands in for nothing (RFC 9111 §4.4).
+func Doubt(rules *Rules, req *Request, s *Stored, d Decision) Decision {
+	d.StaleIfError = false
+	if d.Action != Serve && d.Action != ServeStale {
+		return d
+	}
+	d.Reason = NoCache
+	switch {
+	case req.obeyed(rules) && req.directive.onlyIfCached:
+		d.Action, d.Reason = Refuse, OnlyIfCached
+	case s.HasValidator():
+		d.Action = Validate
+	default:
+		d.Action = Fetch
+	}
+	return d
+}

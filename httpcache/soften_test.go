@@ -76,3 +76,32 @@ func TestSoftenOnlyRestricts(t *testing.T) {
 		}
 	}
 }
+
+// What may have been made invalid is never sent before it was validated, nor in the
+// place of an error.
+func TestDoubt(t *testing.T) {
+	t.Parallel()
+	for _, control := range []string{"max-age=60", "max-age=60, must-revalidate", "max-age=60, stale-while-revalidate=600, stale-if-error=600"} {
+		for _, wish := range []string{"", "no-cache", "max-stale", "only-if-cached"} {
+			for _, field := range []string{`Etag: "v"`, "X: y"} {
+				for _, after := range []int{0, 90, 1000} {
+					rules := Rules{HonourRequest: true, StaleIfError: time.Hour}
+					resp := answer("Cache-Control: "+control, field)
+					s := mustStore(t, &rules, get(), resp)
+					req := NewRequest(get("Cache-Control: " + wish))
+					d := Decide(&rules, req, s, resp.ResponseTime.Add(time.Duration(after)*time.Second))
+					want := Fetch
+					switch {
+					case d.Action == Refuse || wish == "only-if-cached":
+						want = Refuse
+					case s.HasValidator():
+						want = Validate
+					}
+					if got := Doubt(&rules, req, s, d); got.Action != want || got.StaleIfError || got.Age != d.Age {
+						t.Errorf("%q, %q after %d s for %q: %v became %+v, want %v", control, field, after, wish, d.Action, got, want)
+					}
+				}
+			}
+		}
+	}
+}

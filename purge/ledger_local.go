@@ -8,7 +8,7 @@ import "perigee/cachestore"
 // doubtful is the verdict on a response that an invalidation may have struck of which
 // nothing is known any more. What RFC 9111 §4.4 calls invalid needs a mandatory
 // validation before it is sent; a soft purge lets it be served once more meanwhile.
-const doubtful = cachestore.Gone
+const doubtful = cachestore.Doubtful
 
 // resume begins where the process before this one ended.
 func (l *Ledger) resume(o Options) {
