@@ -209,12 +209,7 @@ const (
 	tierOrigin = "origin"
 )
 
-func tierOf(o *cachestore.Object) string {
-	if o.Filling() {
-		return tierFill
-	}
-	return tierRAM
-}
+func tierOf(o *cachestore.Object) string { return o.Tier().String() }
 
 // copyFrom sends what the reader gives, and flushes whenever it would have to wait
 // for more: a follower of a fill gets every byte as it arrives.
@@ -235,9 +230,10 @@ func (x *exchange) copyFrom(reader *cachestore.Reader) error {
 }
 
 // bodyEnded deals with a body that ended before its end: by a range of our own
-// where the reader fell behind, else by a cut that the client can see.
+// where the reader fell behind or the store has lost the rest, else by a cut that the
+// client can see.
 func (x *exchange) bodyEnded(o *cachestore.Object, reader *cachestore.Reader, p part, err error) {
-	if errors.Is(err, cachestore.ErrDetached) {
+	if errors.Is(err, cachestore.ErrDetached) || errors.Is(err, cachestore.ErrDamaged) || errors.Is(err, cachestore.ErrGone) {
 		err = x.goOn(o, reader.Offset(), p)
 	}
 	if err != nil {

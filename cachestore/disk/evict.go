@@ -272,7 +272,7 @@ func elsewhere(r cachestore.Recollection, s *segment) bool {
 // returns all runs as they are then.
 func (w *appender) move(s *segment, i *item, o *cachestore.Object, from *body) ([]run, bool) {
 	d := w.volume.depot
-	to := newSource(d, nil)
+	to := newSource(d, i.name, 0, nil)
 	at := int64(0)
 	for _, r := range from.all() {
 		end := at + r.bytes

@@ -92,7 +92,7 @@ func (w *appender) placePiece(x *written, p cachestore.Piece, sole bool) ([]plac
 
 // writePieces gathers the bytes of a body as pieces.
 func (w *appender) writePieces(x *written, p cachestore.Piece) (runs []run, ok bool) {
-	b := newSource(w.volume.depot, nil)
+	b := newSource(w.volume.depot, x.item.name, 0, nil)
 	rest := make([]byte, 0, pieceBytes)
 	put := func(data []byte) bool {
 		r, ok := w.piece(x.item, x.object, data, nil)
@@ -255,6 +255,6 @@ func (w *appender) settle(x *written, s *segment, at place, h recordHead, off in
 		if runs == nil && h.body > 0 {
 			runs = []run{{segment: s, off: off + recordHeadBytes + h.meta, bytes: h.body, inline: true, record: at}}
 		}
-		b.piece.Settle(newSource(w.volume.depot, runs))
+		b.piece.Settle(newSource(w.volume.depot, x.item.name, at, runs))
 	}
 }

@@ -132,7 +132,7 @@ func (d *Depot) read(ctx context.Context, s *segment, f found) (r cachestore.Rec
 		if err != nil {
 			return r, err
 		}
-		r.Pieces = append(r.Pieces, cachestore.Piece{Off: piece.off, End: piece.end, Source: newSource(d, runs)})
+		r.Pieces = append(r.Pieces, cachestore.Piece{Off: piece.off, End: piece.end, Source: newSource(d, f.name, f.at, runs)})
 	}
 	return r, nil
 }

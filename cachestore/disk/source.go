@@ -42,6 +42,8 @@ func (r run) follows(s *segment, off int64) bool {
 // [cachestore.Source].
 type body struct {
 	depot *Depot
+	name  name  // of the object that it was read or written with
+	at    place // where that stood then; 0 for none yet
 
 	mu    sync.RWMutex // guards what follows; it only grows
 	runs  []run
@@ -50,8 +52,9 @@ type body struct {
 	users int        // Pins that have not been undone
 }
 
-func newSource(d *Depot, runs []run) *body {
-	b := &body{depot: d}
+// newSource is a body in runs, of the object of a name whose record stands at a place.
+func newSource(d *Depot, n name, at place, runs []run) *body {
+	b := &body{depot: d, name: n, at: at}
 	for _, r := range runs {
 		b.append(r)
 	}
@@ -116,7 +119,7 @@ func (b *body) Block(ctx context.Context, off int64) (cachestore.Block, error) {
 	if r.record != 0 && r.record.length() <= wholeReadBytes {
 		held, err := d.readRecord(ctx, r.segment, r.record)
 		if err != nil {
-			return cachestore.Block{}, d.readFailed(ctx, r.segment, err)
+			return cachestore.Block{}, b.failed(ctx, r.segment, err)
 		}
 		from := at - r.record.off() + blockHeadBytes
 		return cachestore.Block{Data: held.bytes()[from : from+n-blockHeadBytes], Off: base + begin, Hold: held}, nil
@@ -128,10 +131,20 @@ func (b *body) Block(ctx context.Context, off int64) (cachestore.Block, error) {
 		return checkBlock(p, r.segment.id, at)
 	})
 	if err != nil {
-		return cachestore.Block{}, d.readFailed(ctx, r.segment, err)
+		return cachestore.Block{}, b.failed(ctx, r.segment, err)
 	}
 	d.counts.readBytes.Add(n)
 	return cachestore.Block{Data: held.bytes()[blockHeadBytes:], Off: base + begin, Hold: held}, nil
+}
+
+// failed says what is wrong with a read, and drops the object: who asks for it next
+// should get all of it from the upstream.
+func (b *body) failed(ctx context.Context, s *segment, err error) error {
+	why := b.depot.readFailed(ctx, s, err)
+	if b.at != 0 && errors.Is(why, cachestore.ErrDamaged) {
+		b.depot.drop(b.name, b.depot.moved.now(b.at))
+	}
+	return why
 }
 
 // readFailed counts what is wrong with a read and says it in the words of the store.

@@ -27,7 +27,7 @@ func (d *Depot) Spill(o *cachestore.Object) cachestore.Spill {
 	if v == nil {
 		return nil
 	}
-	s := &spill{volume: v, log: v.logFor(n), object: o, source: newSource(d, nil), news: make(chan struct{}, 1)}
+	s := &spill{volume: v, log: v.logFor(n), object: o, source: newSource(d, n, 0, nil), news: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	return s
 }
