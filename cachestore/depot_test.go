@@ -226,7 +226,7 @@ func TestSlowReaderOfASpill(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newDeepRig(t, deepRAM)
 			defer r.close()
-			body := storetest.Content(1, 12<<20)
+			body := storetest.Content(1, 8<<20)
 			f := r.begin(1, body, known)
 			src, ended := startCopy(t, f)
 			slow, err := f.Object().Open(0, -1)
@@ -238,10 +238,10 @@ func TestSlowReaderOfASpill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _ = src.Write(body[:11<<20])
+			_, _ = src.Write(body[:7<<20])
 			synctest.Wait()
 			if used := r.budget.Used() - r.fixed; used > 4<<20 {
-				t.Errorf("length known %v: 11 MiB have come, and %d bytes are reserved", known, used)
+				t.Errorf("length known %v: 7 MiB have come, and %d bytes are reserved", known, used)
 			}
 			want := body
 			for len(want) > 1<<20 {
@@ -249,7 +249,7 @@ func TestSlowReaderOfASpill(t *testing.T) {
 			}
 			done := make(chan struct{})
 			go func() { checkReader(t, fast, body); close(done) }()
-			_, _ = src.Write(body[11<<20:])
+			_, _ = src.Write(body[7<<20:])
 			src.Close()
 			for len(want) > 0 {
 				want = nextOf(t, slow, want)
@@ -283,6 +283,8 @@ func nextOf(t *testing.T, reader *cachestore.Reader, want []byte) []byte {
 // all who read it get it: from memory, or what had been written from the depot.
 func TestUnspilled(t *testing.T) {
 	t.Parallel()
+	const size = 6 << 20
+	body := storetest.Content(1, size)
 	for _, test := range []struct {
 		name    string
 		trouble func(d *storetest.Depot)
@@ -296,12 +298,11 @@ func TestUnspilled(t *testing.T) {
 		{"it takes no more, and somebody reads", func(d *storetest.Depot) { d.Bound(10) }, 1, false},
 		{"it takes no more, and nobody reads", func(d *storetest.Depot) { d.Bound(10) }, 0, false},
 	} {
-		for _, at := range []int{0, 3 << 20, 8 << 20, 12<<20 - 1} {
+		for _, at := range []int{0, 3 << 20, size - 1} {
 			t.Run(fmt.Sprintf("%s after %d", test.name, at), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					r := newDeepRig(t, deepRAM)
-					body := storetest.Content(1, 12<<20)
 					f := r.begin(1, body, true)
 					src, ended := startCopy(t, f)
 					done := make(chan struct{}, test.readers)
@@ -334,7 +335,7 @@ func TestUnspilled(t *testing.T) {
 						t.Errorf("Copy: %v", err)
 					}
 					st := r.store.Stats()
-					late := test.name == "it hangs, and somebody reads" && at > 8<<20 // all of the rest may wait
+					late := test.name == "it hangs, and somebody reads" && at == size-1 // all of the rest may wait
 					if (st.Stored == 1) != (test.stored || late) || st.Unspilled != 1-st.Stored || (len(r.get(1)) == 1) != (st.Stored == 1) {
 						t.Errorf("Stats %+v; Get found %d", st, len(r.get(1)))
 					}

@@ -4,10 +4,10 @@ package cachestore
 type Verdict uint8
 
 const (
-	Valid Verdict = iota
-	Soft          // past its lifetime, whatever it was
-	Doubtful      // may have been made invalid: it is validated before it is sent (RFC 9111 §4.4)
-	Gone          // nobody gets it any more, and it validates nothing
+	Valid    Verdict = iota
+	Soft             // past its lifetime, whatever it was
+	Doubtful         // may have been made invalid: it is validated before it is sent (RFC 9111 §4.4)
+	Gone             // nobody gets it any more, and it validates nothing
 )
 
 // Guard says what was invalidated since it was fetched. It is asked on each look-up,

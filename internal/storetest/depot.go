@@ -119,7 +119,7 @@ func (d *Depot) set(change func()) {
 func (d *Depot) Flush() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for len(d.queue) > 0 {
+	for len(d.queue) > 0 || d.writing != nil {
 		d.changed.Wait()
 	}
 }
