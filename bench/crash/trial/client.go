@@ -72,9 +72,10 @@ func (a *ask) String() string {
 
 // invent makes up a request: the first objects are asked for most.
 func (c *client) invent() *ask {
-	o := c.trial.choose(c.random)
+	o, first := c.trial.choose(c.random)
 	a := &ask{object: o, variant: o.variantOf(variants[c.random.IntN(len(variants))]), method: http.MethodGet, from: -1, to: -1}
 	switch roll := c.random.IntN(100); {
+	case first: // all of it
 	case roll < 12 || roll < 50 && o.number%10 == 9:
 		a.from = c.random.Int64N(o.base)
 		if c.random.IntN(3) > 0 {

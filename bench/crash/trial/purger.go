@@ -56,7 +56,7 @@ func (p *purger) renew() {
 // purge gives some objects new versions, purges them by URL or by tag, and forbids the
 // old versions once that is acknowledged.
 func (p *purger) purge(ctx context.Context) {
-	o := p.trial.choose(rand.New(rand.NewPCG(uint64(p.below(1<<30)), 1)))
+	o := p.trial.objects[min(p.below(len(p.trial.objects)), p.below(len(p.trial.objects)))]
 	order, struck := map[string]any{"urls": []string{o.path()}, "wait": "5s"}, []*object{o}
 	if p.below(8) == 0 {
 		order, struck = map[string]any{"tags": []string{o.tag()}, "wait": "5s"}, p.trial.group(o.tag())
@@ -77,7 +77,7 @@ func (p *purger) purge(ctx context.Context) {
 		p.remember(struck)
 	case err == nil:
 		t.refusedPurges.Add(1)
-		if !p.trial.o.Refuses {
+		if answered && !p.trial.o.Refuses {
 			t.fault("life %d: purge of %v: %s", p.trial.life.Load(), order, state)
 		}
 	case ctx.Err() != nil || !answered || process.doomed.Load() || process.ends(ctx):

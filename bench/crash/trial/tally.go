@@ -43,7 +43,7 @@ func (t *tally) count() int {
 }
 
 func (t *tally) report(w io.Writer) {
-	fmt.Fprintf(w, "clients: %d requests, %d × 200, %d × 206, %d × 304, %d × HEAD; %.1f MB compared; %d cut short by kills, %d because the origin had moved on\n",
+	fmt.Fprintf(w, "clients: %d requests, %d × 200, %d × 206, %d × 304, %d × HEAD; %.1f MB compared; %d failed since the process was ended or did not listen yet, %d because the origin had moved on\n",
 		t.requests.Load(), t.whole.Load(), t.partial.Load(), t.unmodified.Load(), t.heads.Load(), float64(t.bytes.Load())/1e6,
 		t.interrupted.Load(), t.cut.Load())
 	fmt.Fprintf(w, "cache: %d hits, %d of objects that the origin had not been asked for in that life: from disk; %d validated\n",

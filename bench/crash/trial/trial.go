@@ -42,7 +42,7 @@ type Options struct {
 	Live     bool          // files are damaged while it runs
 	Trouble  string        // a command that breaks the disk in the middle of every other life
 	Relief   string        // a command that mends it after that life
-	Flood    bool          // every object is asked for in turn, then the run ends
+	Flood    bool          // every object is asked for in turn, until the origin has sent five times Size
 	FirstHit time.Duration // from the start of the process to the first hit from disk; 0 = it is only told
 	NoHits   bool          // the folder keeps nothing: no hit need come from disk
 	Memory   int64         // bytes of resident memory at most; 0 = it is only told
@@ -52,6 +52,9 @@ type Options struct {
 	Logs    string    // a folder for what each life has logged; "" = nowhere
 	Verbose bool      // with a line for each life
 }
+
+// floods is how many times the size of the folder the origin sends in a flood.
+const floods = 5
 
 // Trial is one run.
 type Trial struct {
@@ -128,16 +131,16 @@ func (t *Trial) group(tag string) (all []*object) {
 }
 
 // choose is the object of a request: the first ones most often, in a flood each in turn
-// and between them old ones.
-func (t *Trial) choose(r *rand.Rand) *object {
-	if t.o.Flood {
-		if n := t.next.Load(); r.IntN(3) == 0 && n > 0 {
-			return t.objects[r.Int64N(min(n, int64(len(t.objects))))]
-		}
-		return t.objects[(t.next.Add(1)-1)%int64(len(t.objects))]
+// and between them old ones. In a flood, first tells that it is its turn.
+func (t *Trial) choose(r *rand.Rand) (o *object, first bool) {
+	if !t.o.Flood {
+		u := r.Float64()
+		return t.objects[int(float64(len(t.objects))*u*u)], false
 	}
-	u := r.Float64()
-	return t.objects[int(float64(len(t.objects))*u*u)]
+	if n := t.next.Load(); r.IntN(3) == 0 && n > 0 {
+		return t.objects[r.Int64N(min(n, int64(len(t.objects))))], false
+	}
+	return t.objects[(t.next.Add(1)-1)%int64(len(t.objects))], true
 }
 
 // run lives all lives.
@@ -187,7 +190,7 @@ func (t *Trial) lives(ctx context.Context) error {
 		}
 	}
 	err := t.live(ctx, t.o.Kills)
-	for t.o.Flood && err == nil && t.next.Load() < int64(len(t.objects)) {
+	for t.o.Flood && err == nil && (t.next.Load() < int64(len(t.objects)) || t.origin.bytes.Load() < floods*t.o.Size) {
 		if pause(ctx, 50*time.Millisecond); ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
