@@ -119,8 +119,8 @@ func TestEveryByteOfASegmentFlipped(t *testing.T) {
 				data = data[:end]
 			}
 			step := int64(1)
-			if testing.Short() {
-				step = 13
+			if testing.Short() || raceDetector {
+				step = 31
 			}
 			for off := int64(0); off < int64(len(data)); off += step {
 				b.fs = left.Snapshot()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 	"syscall"
@@ -74,7 +75,8 @@ func (v *volume) dropOldest() bool {
 	if s == nil {
 		return v.overrule(true)
 	}
-	v.w.clearOut(s, nil)
+	entries, err := v.entriesOf(s)
+	v.w.clearOut(s, entries, err == nil)
 	return true
 }
 
@@ -101,21 +103,23 @@ func (w *writer) makeRoom() {
 // evict lets s go, and writes again before what of it is asked for.
 func (w *writer) evict(s *segment) {
 	entries, err := w.volume.entriesOf(s)
-	if err != nil && len(entries) == 0 {
-		entries = nil
-	}
 	w.keeping = true
 	w.logs[logMain].keep(s, entries)
 	w.logs[logMain].flush()
 	w.keeping = false
-	w.clearOut(s, entries)
+	w.clearOut(s, entries, err == nil)
 }
 
-// clearOut takes what still stands in s out of the index, and s out of the volume.
-func (w *writer) clearOut(s *segment, entries []entry) {
+// clearOut takes what still stands in s out of the index, and s out of the volume. all
+// tells that the entries are all that s has.
+func (w *writer) clearOut(s *segment, entries []entry, all bool) {
 	d := w.volume.depot
-	if entries == nil {
-		entries, _ = w.volume.entriesOf(s)
+	if !all {
+		for f := range d.index.all {
+			if f.at.segment() == s.slot && d.drop(f.name, f.at) {
+				d.counts.evicted.Add(1)
+			}
+		}
 	}
 	for _, e := range entries {
 		switch e.kind {
@@ -154,7 +158,11 @@ func (w *writer) load(f found) (cachestore.Recollection, error) {
 	if s == nil {
 		return cachestore.Recollection{}, errGoneSegment
 	}
-	return d.read(d.life, s, f)
+	r, err := d.read(d.life, s, f)
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		d.counts.errors.Add(1) // who asks for it will find out more
+	}
+	return r, err
 }
 
 // keep writes again what of s is asked for, as far as it may: the most wanted first, of

@@ -89,8 +89,8 @@ func TestFootAndScanAgree(t *testing.T) {
 			t.Errorf("entry %d of the foot is %+v, want %+v", i, got, want[i])
 		}
 	}
-	scanned, scannedBirths, end, damaged := scan(fuzzID, memory{bytes.NewReader(p)})
-	if damaged != 0 || end != int64(len(p))-tailBytes-int64(len(want))*entryBytes || len(scanned) != len(want) {
+	scanned, scannedBirths, end, damaged, err := scan(fuzzID, memory{bytes.NewReader(p)})
+	if err != nil || damaged != 0 || end != int64(len(p))-tailBytes-int64(len(want))*entryBytes || len(scanned) != len(want) {
 		t.Errorf("a scan finds %d records up to %d, %d damaged places", len(scanned), end, damaged)
 	}
 	for i := range min(len(want), len(scanned)) {
@@ -272,7 +272,7 @@ func FuzzScan(f *testing.F) {
 		if len(file) < len(p) {
 			file = append(file, p[len(file):]...)
 		}
-		entries, births, end, _ := scan(fuzzID, memory{bytes.NewReader(file)})
+		entries, births, end, _, _ := scan(fuzzID, memory{bytes.NewReader(file)})
 		before := int64(segmentHeadBytes)
 		for _, e := range entries {
 			if e.off < before || e.off%align != 0 || e.off+e.length > aligned(int64(len(file))) {

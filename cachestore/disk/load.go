@@ -153,10 +153,12 @@ func (v *volume) reject(path string, err error) {
 
 // entriesOf is the records of a segment that is not being written, the newest first: from
 // its foot or, where it was not sealed or the foot is damaged, from the records
-// themselves; then it is sealed. With an error there may be more than is returned.
+// themselves; then it is sealed, but not where it cannot be read to its end: that may go
+// another time. With an error there may be more than is returned.
 func (v *volume) entriesOf(s *segment) ([]entry, error) {
 	file, err := v.depot.fs.Open(s.path, false)
 	if err != nil {
+		v.failed("open", err)
 		return nil, err
 	}
 	defer file.Close()
@@ -165,8 +167,17 @@ func (v *volume) entriesOf(s *segment) ([]entry, error) {
 		s.births.Store(&births)
 		return entries, nil
 	}
-	entries, births, end, damaged := scan(s.id, file)
+	if !errors.Is(err, errDamaged) && !errors.Is(err, errTorn) {
+		v.depot.counts.errors.Add(1) // the records may be read all the same
+	}
+	entries, births, end, damaged, unread := scan(s.id, file)
 	s.births.Store(&births)
+	if unread != nil {
+		v.depot.counts.dropped(dropUnreadable)
+		v.failed("read", unread)
+		slices.Reverse(entries)
+		return entries, unread
+	}
 	v.closeLog(s, entries, births, end)
 	slices.Reverse(entries)
 	if damaged == 0 {
@@ -225,11 +236,12 @@ func readFull(file File, p []byte, off int64) error {
 
 // scan finds the records of a segment that has no foot, in the order of the file, and
 // where the last one ends. Where something else stands it looks for the next record;
-// damaged is how many such places there are before the last record.
-func scan(id uint64, file File) (entries []entry, births span, end int64, damaged int) {
+// damaged is how many such places there are before the last record. The error is that of
+// the file system which kept it from looking further.
+func scan(id uint64, file File) (entries []entry, births span, end int64, damaged int, err error) {
 	size, err := file.Size()
 	if err != nil {
-		return nil, births, segmentHeadBytes, 1
+		return nil, births, segmentHeadBytes, 0, err
 	}
 	const window = 1 << 20
 	p := make([]byte, window)
@@ -241,7 +253,7 @@ func scan(id uint64, file File) (entries []entry, births span, end int64, damage
 			n, err := file.ReadAt(p, at)
 			if n < recordHeadBytes {
 				if err != nil && !errors.Is(err, io.EOF) {
-					damaged++
+					return entries, births, end, damaged, err
 				}
 				break
 			}
@@ -269,7 +281,7 @@ func scan(id uint64, file File) (entries []entry, births span, end int64, damage
 			break
 		}
 	}
-	return entries, births, end, damaged
+	return entries, births, end, damaged, nil
 }
 
 // install puts the objects of a segment, the newest record first, into the index, unless

@@ -97,9 +97,9 @@ func (d *Depot) recordsOf(s *segment) (entries []entry, ok bool) {
 	}
 	defer file.Close()
 	if entries, _, err = readFoot(s.id, file); err != nil {
-		entries, _, _, _ = scan(s.id, file)
+		entries, _, _, _, err = scan(s.id, file)
 	}
-	return entries, true
+	return entries, err == nil
 }
 
 // dropRecord drops the object that a damaged record belongs to.
