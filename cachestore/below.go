@@ -28,11 +28,15 @@ func (s *Store) getBelow(key httpcache.Key, buf []*Object, from, home int) []*Ob
 	return s.valid(once(buf, from, home), from)
 }
 
-// soundest takes those out of objects, from the given index on, whose bytes are not to
-// be had any more, and out of memory: their place would be taken for ever.
+// soundest takes those out of objects, which memory has from the given index on, that are
+// just on their way in, and those whose bytes are not to be had any more; these out of
+// memory too: their place would be taken for ever.
 func (s *Store) soundest(objects []*Object, from int) []*Object {
 	kept := objects[:from]
 	for _, o := range objects[from:] {
+		if o.unproven.Load() {
+			continue
+		}
 		if o.sound() {
 			kept = append(kept, o)
 			continue
@@ -129,7 +133,9 @@ func (f *Fill) keepWhole() (kept *Object, owned bool) {
 		return nil, false
 	}
 	defer o.release()
-	owned = s.home.Put(o)
+	if owned = s.home.Put(o); owned && f.removed.Load() {
+		return o, owned // and not seen for as long as the disk takes
+	}
 	took := s.putBelow(o)
 	if !owned && !took {
 		s.counts.refused.Add(1)
@@ -171,9 +177,10 @@ func (s *Store) countBelow(took bool) bool {
 	return took
 }
 
-// leaveOthers lets go what memory has in the place of o, which the depot alone has.
+// leaveOthers lets go what memory has in the place of o, which the depot alone has. It
+// looks again each time: what is there may just have been freshened or brought up.
 func (s *Store) leaveOthers(o *Object) {
-	if there := s.inMemory(o); there != nil && there != o {
+	for there := s.inMemory(o); there != nil && there != o; there = s.inMemory(o) {
 		s.home.Discard(there)
 	}
 }
@@ -182,6 +189,9 @@ func (s *Store) leaveOthers(o *Object) {
 func (f *Fill) keepPartBelow() *Object {
 	s := f.store
 	for range uniteTries {
+		if f.removed.Load() {
+			return nil
+		}
 		there := s.atHome(f.object)
 		inMemory := there != nil
 		if there == nil {
@@ -230,6 +240,9 @@ func (f *Fill) uniteAbove(there, o *Object) (kept, owned bool) {
 	if !s.home.Replace(there, o) {
 		return false, false
 	}
+	if f.removed.Load() {
+		return true, true
+	}
 	took := s.putBelow(o)
 	switch {
 	case f.spill == nil:
@@ -256,9 +269,7 @@ func (f *Fill) uniteBelow(there, o *Object, inMemory, reserved bool) (kept, owne
 		if f.spill != nil {
 			f.body.keepSpill()
 		}
-		if inMemory {
-			s.home.Discard(there)
-		}
+		s.leaveOthers(o)
 		return true, reserved && s.home.Replace(nil, o)
 	}
 	if there == nil && reserved && f.spill == nil {
@@ -270,7 +281,15 @@ func (f *Fill) uniteBelow(there, o *Object, inMemory, reserved bool) (kept, owne
 // freshenBelow puts o, which has the bodies of old and holds them, in the place of old in
 // both tiers. The depot comes first: what is just on its way up into memory asks whether
 // it is still there when it has arrived.
+//
+// Where memory does not have old, o comes into it only if old is what the depot has, and
+// nobody is about to change that: the depot may yet refuse o.
 func (s *Store) freshenBelow(old, o *Object) {
+	alone := s.turns.try(o.key) == nil
+	if alone {
+		defer s.turns.give(o.key)
+	}
+	current := alone && s.depot.Current(old)
 	s.depot.Freshen(old, o)
 	if !s.home.Reserve(o, o.metaBytes) {
 		o.release()
@@ -286,11 +305,9 @@ func (s *Store) freshenBelow(old, o *Object) {
 	if twin := s.twin(old); twin != nil && s.home.Replace(twin, o) {
 		return
 	}
-	if !s.enter(o) {
+	if !current || !s.place(o) {
 		o.Drop()
-		if !s.depot.Current(o) {
-			s.counts.refused.Add(1)
-		}
+		s.counts.refused.Add(1)
 	}
 }
 

@@ -105,10 +105,20 @@ func (s *Store) enter(o *Object) bool {
 		return false // something newer is about to come
 	}
 	defer s.turns.give(o.key)
+	return s.place(o)
+}
+
+// place is enter for who has the turn.
+func (s *Store) place(o *Object) bool {
+	// Between the two steps it may be removed or purged, and must not be seen after that.
+	o.unproven.Store(true)
 	if !s.home.Replace(nil, o) {
+		o.unproven.Store(false)
 		return false
 	}
-	if !s.depot.Current(o) {
+	if s.depot.Current(o) {
+		o.unproven.Store(false)
+	} else {
 		s.home.Discard(o)
 	}
 	return true

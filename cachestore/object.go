@@ -44,6 +44,7 @@ type Object struct {
 	checked        atomic.Uint64 // see Checked
 	ref            atomic.Uint64 // see Ref
 	epoch          atomic.Uint32 // see FirstIn
+	unproven       atomic.Bool   // in memory, but not yet found to be what the depot has
 	offered        atomic.Bool   // to memory, by who recalled it
 	lifted         atomic.Uint32 // how often its bytes were wanted in memory, see useBelow
 	representation uint64

@@ -141,7 +141,8 @@ func (s *source) Block(ctx context.Context, off int64) (cachestore.Block, error)
 	if err := ctx.Err(); err != nil {
 		return cachestore.Block{}, err
 	}
-	if bad := s.bad.Load(); bad > 0 && off >= bad-1 {
+	bad := s.bad.Load()
+	if bad > 0 && off >= bad-1 {
 		return cachestore.Block{}, cachestore.ErrDamaged
 	}
 	if s.gone.Load() && s.pins == 0 {
@@ -149,7 +150,7 @@ func (s *source) Block(ctx context.Context, off int64) (cachestore.Block, error)
 	}
 	from := off / blockBytes * blockBytes
 	data := append([]byte(nil), s.data[from:min(from+blockBytes, int64(len(s.data)))]...)
-	if bad := s.bad.Load(); bad > 0 {
+	if bad > 0 {
 		data = data[:min(int64(len(data)), bad-1-from)]
 	}
 	s.depot.Blocks.Add(1)
