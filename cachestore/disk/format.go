@@ -263,7 +263,7 @@ func checkMeta(p []byte, id uint64, off int64) (h recordHead, err error) {
 	if int64(len(p)) < recordHeadBytes+h.meta {
 		return h, errTorn
 	}
-	if checksum(id, off, p[recordHeadBytes:recordHeadBytes+h.meta]) != h.metaSum {
+	if h.meta > 0 && checksum(id, off, p[recordHeadBytes:recordHeadBytes+h.meta]) != h.metaSum {
 		return h, errDamaged
 	}
 	return h, nil

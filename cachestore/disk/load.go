@@ -123,6 +123,9 @@ func (v *volume) openSegment(path string, first uint64) (*segment, error) {
 	return s, nil
 }
 
+// errEmpty says that the process ended when the file had been made and nothing written.
+var errEmpty = errors.New("is empty")
+
 // errForeign says that a file bears the name of a segment that it is not.
 var errForeign = errors.New("belongs elsewhere")
 
@@ -135,6 +138,10 @@ func (v *volume) reject(path string, err error) {
 	d := v.depot
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return
+	case errors.Is(err, errEmpty):
+		d.counts.dropped(dropTorn)
+		_ = d.fs.Remove(path)
 		return
 	case errors.Is(err, errMarks):
 		d.counts.dropped(dropMarks)
@@ -178,6 +185,8 @@ func (v *volume) entriesOf(s *segment) ([]entry, error) {
 		slices.Reverse(entries)
 		return entries, unread
 	}
+	entries, end, torn := dropTail(s.id, file, entries, end)
+	v.depot.counts.drops[dropTorn].Add(int64(torn))
 	v.closeLog(s, entries, births, end)
 	slices.Reverse(entries)
 	if damaged == 0 {
@@ -282,6 +291,27 @@ func scan(id uint64, file File) (entries []entry, births span, end int64, damage
 		}
 	}
 	return entries, births, end, damaged, nil
+}
+
+// dropTail takes the records off the end of what was scanned that were being written when
+// the process ended: their heads are there, but not all behind them.
+func dropTail(id uint64, file File, entries []entry, end int64) (_ []entry, _ int64, torn int) {
+	last := end
+	for i := len(entries) - 1; i >= 0 && entries[i].off > last-batchBytes-longestRecord; i-- {
+		e := entries[i]
+		p := make([]byte, e.length)
+		if readFull(file, p, e.off) == nil {
+			if _, err := checkRecord(p, id, e.off); err == nil {
+				continue
+			}
+		}
+		entries = slices.Delete(entries, i, i+1)
+		torn++
+		if e.off+e.length == end {
+			end = e.off
+		}
+	}
+	return entries, end, torn
 }
 
 // install puts the objects of a segment, the newest record first, into the index, unless

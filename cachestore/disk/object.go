@@ -93,7 +93,7 @@ func (w *appender) placePiece(x *written, p cachestore.Piece, sole bool) ([]plac
 // writePieces gathers the bytes of a body as pieces.
 func (w *appender) writePieces(x *written, p cachestore.Piece) (runs []run, ok bool) {
 	b := newSource(w.volume.depot, x.item.name, 0, nil)
-	rest := make([]byte, 0, pieceBytes)
+	var rest []byte // of a piece that is not whole yet
 	put := func(data []byte) bool {
 		r, ok := w.piece(x.item, x.object, data, nil)
 		if ok {
@@ -102,6 +102,12 @@ func (w *appender) writePieces(x *written, p cachestore.Piece) (runs []run, ok b
 		return ok
 	}
 	for data := range p.Bytes {
+		for len(rest) == 0 && len(data) >= pieceBytes {
+			if !put(data[:pieceBytes]) {
+				return nil, false
+			}
+			data = data[pieceBytes:]
+		}
 		for len(data) > 0 {
 			n := min(len(data), pieceBytes-len(rest))
 			rest = append(rest, data[:n]...)
@@ -127,9 +133,10 @@ func placed(runs []run) []placedRun {
 	return all
 }
 
+// gone tells whether some of runs are not there any more, or not for long.
 func gone(runs []run) bool {
 	for _, r := range runs {
-		if r.segment.gone.Load() {
+		if !r.segment.lasting() {
 			return true
 		}
 	}

@@ -74,6 +74,13 @@ func (s *segment) pin() bool {
 	return true
 }
 
+// lasting tells that the segment is not about to go.
+func (s *segment) lasting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.gone.Load() && !s.doomed
+}
+
 func (s *segment) unpin() {
 	s.mu.Lock()
 	s.pins--

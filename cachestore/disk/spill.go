@@ -17,6 +17,7 @@ type spill struct {
 	mu      sync.Mutex // guards what follows
 	waiting int        // pieces that are not written yet
 	bad     bool       // some of it could not be written
+	ended   bool       // and its source is not pinned any more
 	idle    *sync.Cond // nothing waits
 }
 
@@ -27,9 +28,23 @@ func (d *Depot) Spill(o *cachestore.Object) cachestore.Spill {
 	if v == nil {
 		return nil
 	}
-	s := &spill{volume: v, log: v.logFor(n), object: o, source: newSource(d, n, 0, nil), news: make(chan struct{}, 1)}
+	s := &spill{volume: v, log: v.logForSpill(n, o), object: o, source: newSource(d, n, 0, nil), news: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
+	s.source.Pin() // what has been written stays until all of it has
 	return s
+}
+
+// shareOfLog is the part of the log of what is new that one body may take: one that goes
+// round in it would let its own beginning go.
+const shareOfLog = 8
+
+// logForSpill is the log for a long body of o: the main one unless it is short beside
+// that of what is new.
+func (v *volume) logForSpill(n name, o *cachestore.Object) logKind {
+	if size, known := o.Size(); known && size <= v.limit/smallShare/shareOfLog {
+		return v.logFor(n)
+	}
+	return logMain
 }
 
 // Write implements [cachestore.Spill].
@@ -72,7 +87,16 @@ func (s *spill) End() bool {
 	for s.waiting > 0 {
 		s.idle.Wait()
 	}
+	s.unpin()
 	return !s.bad
+}
+
+// unpin lets what was written go like everything else. The mutex is held.
+func (s *spill) unpin() {
+	if !s.ended {
+		s.ended = true
+		s.source.Unpin()
+	}
 }
 
 // Drop implements [cachestore.Spill]. What was written is not referred to, and goes with
@@ -81,6 +105,7 @@ func (s *spill) Drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bad = true
+	s.unpin()
 }
 
 // take notes a piece that has been written.

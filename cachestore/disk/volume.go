@@ -197,6 +197,9 @@ func headOf(file File) (h segmentHead, err error) {
 		}
 		return h, errDamaged
 	}
+	if p == [segmentHeadBytes]byte{} {
+		return h, errEmpty
+	}
 	return decodeSegmentHead(p[:])
 }
 

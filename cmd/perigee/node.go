@@ -102,6 +102,7 @@ func (n *node) build() error {
 		Name: n.conf.Name, Store: n.store, Ledger: n.purging.ledger, Purger: purger{n.purging}, Recorder: &n.records, Log: n.log,
 	})
 	n.purging.serve(n.conf, n.handler, n.log)
+	n.purging.swap(n.conf) // the operator's listener takes orders before the sites are served
 	n.purging.keep(n.store, n.log)
 	if n.disk != nil {
 		n.disk.Watch(n.handler, n.purging.ledger.Now)

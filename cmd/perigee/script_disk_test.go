@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // flipText damages a file where it holds a text, as a disk does: one bit, in place,
@@ -24,6 +25,24 @@ func (s *story) flipText(_ bool, args []string) {
 		}
 		return false, fmt.Sprintf("%q is in none of %q", args[1], files)
 	})
+}
+
+// flipAt damages the first of some files at a place.
+func (s *story) flipAt(_ bool, args []string) {
+	_, args = s.args("flip-at GLOB OFFSET", args, 2, 2)
+	files, err := filepath.Glob(s.ts.MkAbs(args[0]))
+	s.ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	s.ts.Check(err)
+	if len(files) == 0 {
+		s.ts.Fatalf("no file fits %q", args[0])
+	}
+	text, err := os.ReadFile(files[0])
+	s.ts.Check(err)
+	if at >= len(text) {
+		s.ts.Fatalf("%s has %d bytes only", files[0], len(text))
+	}
+	s.overwrite(files[0], int64(at), text[at]^1)
 }
 
 // overwrite replaces one byte of a file.

@@ -45,6 +45,7 @@
 //	logged FILE NAME=VALUE…      waits for a line of JSON with all of these; NAME~REGEXP, NAME! = absent
 //	flip GLOB                    flips a bit in the middle of the one file that fits
 //	flip-text GLOB TEXT          flips a bit in the first TEXT in the files that fit, when one of them has it
+//	flip-at GLOB OFFSET          flips a bit at that place of the first file that fits
 //	gunzip FILE OUT              writes what FILE holds in gzip to OUT
 //	cert NAME HOST…              writes NAME.pem and NAME.key
 //	places FILE PREFIX=CC…       writes a database of countries, in the format of the published ones
@@ -133,7 +134,7 @@ func storyCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"open": (*story).open, "head": (*story).head, "read": (*story).read, "rest": (*story).rest, "leave": (*story).leave,
 		"dial": (*story).dial, "send": (*story).send, "expect": (*story).expect, "eof": (*story).eof,
 		"wait-for": (*story).waitFor, "wait-file": (*story).waitFile, "metric": (*story).metric, "json": (*story).json,
-		"logged": (*story).logged, "places": (*story).places, "flip": (*story).flip, "flip-text": (*story).flipText, "gunzip": (*story).gunzip, "cert": (*story).cert, "freeport": (*story).freePort,
+		"logged": (*story).logged, "places": (*story).places, "flip": (*story).flip, "flip-text": (*story).flipText, "flip-at": (*story).flipAt, "gunzip": (*story).gunzip, "cert": (*story).cert, "freeport": (*story).freePort,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			s := ts.Value(storyKey{}).(*story)

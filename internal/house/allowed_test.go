@@ -28,7 +28,7 @@ var floors = map[string][]string{
 	"internal/":       {"internal/"},
 	// Equipment of tests that speaks of the store.
 	"internal/storetest": {"cachestore", "httpcache"},
-	"bench/":             {"httpcache", "cachestore", "cachestore/ram", "cachestore/disk", "origin", "edge", "edge/listener", "internal/"},
+	"bench/":             {"httpcache", "cachestore", "cachestore/ram", "cachestore/disk", "origin", "edge", "edge/listener", "internal/", "bench/"},
 	"cmd/perigee": {
 		"httpcache", "geo", "config", "cachestore", "cachestore/ram", "cachestore/disk", "origin", "purge", "cluster",
 		"edge", "edge/listener", "admin",
