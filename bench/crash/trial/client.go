@@ -232,9 +232,9 @@ func (c *client) note(a *ask, resp *http.Response, p *process) {
 	switch how := resp.Header.Get("X-Cache"); {
 	case strings.Contains(how, "HIT"):
 		t.hits.Add(1)
-		if a.object.asked.Load() < c.trial.life.Load() && c.trial.current() == p {
+		if a.object.asked.Load() < p.life && c.trial.current() == p {
 			t.diskHits.Add(1)
-			c.trial.firstHit.CompareAndSwap(0, int64(time.Since(p.began)))
+			p.firstHit.CompareAndSwap(0, int64(time.Since(p.began)))
 		}
 	case strings.Contains(how, "REVALIDATED"):
 		t.revalidated.Add(1)

@@ -25,13 +25,15 @@ const maxLogBytes = 1 << 20
 
 // process is one life of perigee.
 type process struct {
+	life   int64
 	cmd    *exec.Cmd
 	log    logText
 	began  time.Time
 	exited chan struct{}
 
-	answered atomic.Bool // from now on every request must be answered,
-	doomed   atomic.Bool // until it is ended from here
+	answered atomic.Bool  // from now on every request must be answered,
+	doomed   atomic.Bool  // until it is ended from here
+	firstHit atomic.Int64 // from disk, nanoseconds after the start
 }
 
 // endBytes is how much of a log is told where something is wrong.
@@ -80,8 +82,8 @@ func (l *logText) troubles() (lines []string) {
 }
 
 // launch starts perigee; its standard output, the access log, goes nowhere.
-func launch(binary string, args, env []string) (*process, error) {
-	p := &process{cmd: exec.Command(binary, args...), exited: make(chan struct{}), began: time.Now()}
+func launch(life int64, binary string, args, env []string) (*process, error) {
+	p := &process{life: life, cmd: exec.Command(binary, args...), exited: make(chan struct{}), began: time.Now()}
 	p.cmd.Stderr = &p.log
 	p.cmd.Env = append(os.Environ(), env...)
 	// What ends this program by force ends the process too. It is tied to the thread that

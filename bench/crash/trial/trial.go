@@ -53,6 +53,10 @@ type Options struct {
 	Verbose bool      // with a line for each life
 }
 
+// sweptBytes is how long an object may be that is asked for whole after a start, where
+// nothing else waits for its turn.
+const sweptBytes = 4 << 20
+
 // floods is how many times the size of the folder the origin sends in a flood.
 const floods = 5
 
@@ -66,11 +70,10 @@ type Trial struct {
 	tally      tally
 	random     *rand.Rand // of the goroutine that kills
 
-	life     atomic.Int64
-	process  atomic.Pointer[process]
-	firstHit atomic.Int64 // of this life, nanoseconds after its start
-	next     atomic.Int64 // of a flood
-	peak     struct{ disk, memory atomic.Int64 }
+	life    atomic.Int64
+	process atomic.Pointer[process]
+	next    atomic.Int64 // of a flood
+	peak    struct{ disk, memory atomic.Int64 }
 
 	firstHits []time.Duration
 	messages  map[string]int // what was logged as a warning or an error
@@ -262,13 +265,11 @@ func (t *Trial) begin(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	t.firstHit.Store(0)
-	t.life.Add(1)
 	args := []string{
 		"proxy", "--to", t.origin.url, "--listen", strings.TrimPrefix(t.url, "http://"), "--admin", strings.TrimPrefix(t.admin, "http://"),
 		"--ram", kib(t.o.RAM), "--disk", t.o.Folder, "--disk-size", kib(t.o.Size),
 	}
-	p, err := launch(t.o.Binary, args, t.o.Env)
+	p, err := launch(t.life.Add(1), t.o.Binary, args, t.o.Env)
 	if err == nil {
 		t.process.Store(p)
 	}
@@ -289,13 +290,17 @@ func (t *Trial) awaken(ctx context.Context) error {
 	return nil
 }
 
-// sweep asks for all variants of the objects.
+// sweep asks for all variants of the objects, for the head only of those that are long.
 func (t *Trial) sweep(ctx context.Context, objects []*object) {
 	c := newClient(t, 0)
 	defer c.http.CloseIdleConnections()
 	for _, o := range objects {
 		for _, each := range variants {
-			c.visit(ctx, &ask{object: o, variant: o.variantOf(each), method: "GET", from: -1, to: -1})
+			a := &ask{object: o, variant: o.variantOf(each), method: http.MethodGet, from: -1, to: -1}
+			if o.base > sweptBytes {
+				a.method = http.MethodHead
+			}
+			c.visit(ctx, a)
 			if o.kind != varied {
 				break
 			}
@@ -348,7 +353,7 @@ func (t *Trial) read(p *process) error {
 	if t.o.MustLog != "" && !t.logged {
 		t.logged = regexp.MustCompile(t.o.MustLog).MatchString(text)
 	}
-	hit := time.Duration(t.firstHit.Load())
+	hit := time.Duration(p.firstHit.Load())
 	t.say("life %d: first hit from disk after %v, %d hits from disk so far; ended at %v; %d lines of trouble",
 		life, hit.Round(time.Millisecond), t.tally.diskHits.Load(), time.Since(p.began).Round(time.Millisecond), len(p.log.troubles()))
 	if life > 1 && hit > 0 {
