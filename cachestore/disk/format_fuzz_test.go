@@ -50,7 +50,10 @@ func aSegment() (p []byte, entries []entry) {
 	segmentHead{id: fuzzID, first: 5, size: 1 << 20, marksKey: 7, volume: 9}.encode(p)
 	var births span
 	for i, h := range []recordHead{
-		{kind: kindObject, flags: flagRefers}, {kind: kindPiece}, {kind: kindGrave, until: 7}, {kind: kindGraves, until: 8},
+		{kind: kindObject, flags: flagRefers},
+		{kind: kindPiece},
+		{kind: kindGrave, until: 7},
+		{kind: kindGraves, until: 8},
 		{kind: kindObject, flags: flagPartial},
 	} {
 		h.key, h.number = storetest.Key(i), uint64(i+6)

@@ -23,6 +23,9 @@ func (d *Depot) startLoading() {
 		}
 		v.unread = v.list()
 		v.measure()
+		for v.over() && v.dropUnread() {
+			continue // it may have had more room, or files be back that a power cut did not let go
+		}
 		for range headStart {
 			if first, ok := v.nextUnread(); ok {
 				v.load(first)

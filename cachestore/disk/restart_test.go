@@ -180,3 +180,48 @@ func TestPowerCuts(t *testing.T) {
 		b.end()
 	}
 }
+
+// A body as long as is said to be kept is kept, also where the folder is full.
+func TestLongestBodyIsKeptInAFullFolder(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 32<<20)
+	for i := range 40 {
+		o := b.mustPut(versionOf(i, 0, 1<<20))
+		b.depot.Touch(o)
+	}
+	b.settle()
+	v := versionOf(100, 1, int(b.depot.MaxBytes()))
+	if !b.spill(v) {
+		t.Fatalf("a body of %d bytes is refused in a folder of %d: %+v", v.size, 32<<20, b.depot.Stats())
+	}
+	if !b.shows(v, b.births) {
+		t.Error("it is not shown")
+	}
+	b.reopen()
+	if !b.shows(v, b.births) {
+		t.Error("it is not shown after a restart")
+	}
+	b.end()
+}
+
+// A folder that has been given less room takes no more at once.
+func TestFolderIsMadeSmaller(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 16<<20)
+	for i := range 60 {
+		b.mustPut(versionOf(i, 0, 250_000))
+	}
+	last := b.versions[b.births]
+	born := b.births
+	b.close()
+	b.folders[0].Size = 6 << 20
+	b.open()
+	b.du()
+	if !b.shows(last, born) {
+		t.Error("what was stored last is not shown: the oldest goes first")
+	}
+	if s := b.depot.Stats(); s.Objects < 10 {
+		t.Errorf("%d objects are left of 60 in 6 of 16 MiB", s.Objects)
+	}
+	b.end()
+}
