@@ -19,6 +19,7 @@ type hookTier struct {
 	discard func()                          // before one is discarded
 	remove  func()                          // after a key was removed
 	refuse  func(o *cachestore.Object) bool // room for it
+	full    bool                            // nothing is put in any more
 }
 
 func once(hook *func()) {
@@ -30,7 +31,7 @@ func once(hook *func()) {
 
 func (h *hookTier) Put(o *cachestore.Object) bool {
 	defer once(&h.put)
-	return h.Tier.Put(o)
+	return !h.full && h.Tier.Put(o)
 }
 
 func (h *hookTier) Discard(o *cachestore.Object) bool {
@@ -52,6 +53,12 @@ type hookDepot struct {
 	*storetest.Depot
 	freshen func() // before anything is freshened
 	current func() // before it says what is current
+	recall  func() // after something was recalled
+}
+
+func (h *hookDepot) Recall(key httpcache.Key, have, buf []*cachestore.Object) []*cachestore.Object {
+	defer once(&h.recall)
+	return h.Depot.Recall(key, have, buf)
 }
 
 func (h *hookDepot) Freshen(old, o *cachestore.Object) {
@@ -99,6 +106,23 @@ func TestDepotRaces(t *testing.T) {
 				t.Error(err)
 			}
 		}, latest, time.Hour},
+		{"memory has room for what replaces it, but does not take it", func(t *testing.T, r *deepRig, tier *hookTier, _ *hookDepot) {
+			tier.full = true
+			replace(t, r)
+		}, latest, time.Hour},
+		{"it was replaced before it is freshened", func(t *testing.T, r *deepRig, _ *hookTier, _ *hookDepot) {
+			stale := r.get(1)[0]
+			replace(t, r)
+			r.evict(1)
+			r.depot.Hold() // and cannot refuse yet
+			r.store.FreshenAt(stale, storetest.Tagged(t, "", 2*time.Hour), cachestore.Birth{}, nil)
+			r.depot.Let()
+		}, latest, time.Hour},
+		{"it is removed while it is recalled", func(_ *testing.T, r *deepRig, _ *hookTier, depot *hookDepot) {
+			r.evict(1)
+			depot.recall = func() { r.store.Remove(storetest.Key(1)) }
+			r.get(1)
+		}, nil, 0},
 		{"it is brought up before the depot knows of what replaces it", func(t *testing.T, r *deepRig, tier *hookTier, _ *hookDepot) {
 			tier.put = func() {
 				r.evict(1)
