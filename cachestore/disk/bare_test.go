@@ -40,7 +40,7 @@ type bare struct {
 	forgeTier   *ram.Tier
 	forge       *cachestore.Store
 	births      int64
-	why         string // the last object could not be read
+	why         string            // the last object could not be read
 	versions    map[int64]version // of everything that was ever stored, by birth
 }
 

@@ -27,7 +27,7 @@ type slotOf struct {
 type modelRun struct {
 	*bare
 	rt      *rapid.T
-	story   []string // what was done
+	story   []string         // what was done
 	current map[slotOf]int64 // birth of what was stored last
 	seed    int
 	// lossy tells that something may be missing, because room was made or the disk failed
@@ -73,7 +73,9 @@ func (m *modelRun) stored(s slotOf, born int64, ok bool) {
 	m.tell("birth %d is %v", born, s)
 }
 
-func (m *modelRun) tell(format string, args ...any) { m.story = append(m.story, fmt.Sprintf(format, args...)) }
+func (m *modelRun) tell(format string, args ...any) {
+	m.story = append(m.story, fmt.Sprintf(format, args...))
+}
 
 func (m *modelRun) put() {
 	s := m.aSlot()
@@ -102,10 +104,11 @@ func (m *modelRun) parts() {
 		end := first + rapid.IntRange(1, v.size/5).Draw(m.rt, "length")
 		at = end
 		o, ok := m.putPart(v, first, end)
-		m.stored(s, o.Born().Seq, ok)
-		if !ok {
+		if !ok && m.depot.Stats().Evicted > 0 {
+			delete(m.current, s) // a part that is there already may have gone
 			break
 		}
+		m.stored(s, o.Born().Seq, ok)
 	}
 	m.forge.Remove(v.key)
 }
