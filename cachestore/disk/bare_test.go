@@ -124,6 +124,14 @@ func (b *bare) tryOpen() error {
 // close closes the depot and checks that nothing is held any more.
 func (b *bare) close() {
 	b.t.Helper()
+	b.settle()
+	for s := range b.depot.segments.each {
+		s.mu.Lock()
+		if s.pins != 0 {
+			b.t.Errorf("%s is pinned %d times, and nobody reads", s.path, s.pins)
+		}
+		s.mu.Unlock()
+	}
 	if err := b.depot.Close(context.Background()); err != nil {
 		b.t.Errorf("Close: %v", err)
 	}

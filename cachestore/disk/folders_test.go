@@ -184,3 +184,45 @@ func TestRemovedWhileTheDiskRests(t *testing.T) {
 		b.end()
 	}
 }
+
+// A process is killed before it could write down, in the folder of the older one, that a
+// newer version is in another. That one goes first, and the older does not come back.
+func TestOlderVersionInAnotherFolder(t *testing.T) {
+	t.Parallel()
+	b := unopened(t, Folder{"/a", 8 << 20}, Folder{"/b", 5 << 20})
+	b.open()
+	var v version
+	for i := 0; ; i++ {
+		if v = versionOf(i, i, 1000); b.depot.volumeFor(nameOf(v.key, b.forged(v).Variant())).path == "/a" {
+			break
+		}
+	}
+	b.mustPut(v)
+	b.reopen()
+	b.fs.Inject(faultfs.Rule{PathContains: "/a/segment", Op: faultfs.OpCreate, Err: syscall.EROFS})
+	b.put(v) // /a does not take it
+	newer := v
+	newer.seed, newer.etag = 50, "newer"
+	born := b.mustPut(newer).Born().Seq
+	if at := b.holder(newer); at != "/b" {
+		t.Fatalf("the newer version is in %q", at)
+	}
+	b.settle()
+	b.leave(b.fs.Snapshot())
+	if !b.shows(newer, born) {
+		t.Fatal("the newer version is not shown after the crash")
+	}
+	for i := 0; b.shows(newer, born); i++ {
+		flood := versionOf(1000+i, 0, 250_000)
+		if o := b.forged(flood); b.depot.volumeFor(nameOf(flood.key, o.Variant())).path == "/b" {
+			b.depot.Put(o)
+		}
+		b.forge.Remove(flood.key)
+	}
+	b.settle()
+	b.leave(b.fs.Snapshot())
+	if got, _ := b.look(v.key); len(got) != 0 {
+		t.Errorf("%v is shown once the newer version, of birth %d, has made room", got, born)
+	}
+	b.end()
+}

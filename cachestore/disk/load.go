@@ -356,10 +356,18 @@ func (d *Depot) installOne(s *segment, e entry) {
 	if other == nil || other.volume == s.volume && other.log == s.log {
 		return // what was found first is newer
 	}
-	// Logs do not have an order among them: the record itself says.
-	if h, err := d.headAt(other, f.at); err == nil && h.number < e.number {
+	// Logs do not have an order among them: the record itself says. The older one is buried,
+	// since it may outlive the other: the process ended before that was done.
+	h, err := d.headAt(other, f.at)
+	if err != nil {
+		return
+	}
+	older, until := s, h.number
+	if h.number < e.number {
+		older, until = other, e.number
 		d.index.swap(e.name, f.at, at, e.flags)
 	}
+	older.volume.queue.bury(&item{kind: itemGrave, name: e.name, key: h.key, variant: h.variant, log: older.log, until: until})
 }
 
 // dropOlder takes a name out of the index whose record in the folder v has a lower number:
