@@ -219,7 +219,9 @@ func FuzzFoot(f *testing.F) {
 			if e.off < segmentHeadBytes || e.length <= 0 || e.off+e.length > int64(tailAt) {
 				t.Errorf("%+v is not in a file of %d bytes", e, len(file))
 			}
-			newPlace(1, e.off, e.length) // panics if it is none
+			if at := newPlace(1, e.off, e.length); at.off() != e.off { // it panics if it is none
+				t.Errorf("%+v is at %d", e, at.off())
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"perigee/cachestore"
 	"perigee/internal/faultfs"
@@ -224,4 +225,31 @@ func TestFolderIsMadeSmaller(t *testing.T) {
 		t.Errorf("%d objects are left of 60 in 6 of 16 MiB", s.Objects)
 	}
 	b.end()
+}
+
+// A clock that is put back does not make the older of two versions the newer one.
+func TestClockIsPutBack(t *testing.T) {
+	t.Parallel()
+	for name, restart := range restarts {
+		b := newBare(t, 8<<20)
+		v, next := versionOf(1, 1, 100), versionOf(1, 2, 200)
+		removed := versionOf(2, 2, 100)
+		b.mustPut(v)
+		b.mustPut(removed)
+		b.advance(-365 * 24 * time.Hour)
+		restart(b)
+		born := b.mustPut(next).Born().Seq
+		b.depot.Remove(removed.key)
+		for range 3 {
+			b.advance(-24 * time.Hour)
+			restart(b)
+			if got, _ := b.look(v.key); got[""] != born {
+				t.Errorf("%s: birth %d is shown, want %d", name, got[""], born)
+			}
+			if got, _ := b.look(removed.key); len(got) != 0 {
+				t.Errorf("%s: %v is shown, which was removed", name, got)
+			}
+		}
+		b.end()
+	}
 }
