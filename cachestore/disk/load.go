@@ -326,17 +326,21 @@ func (d *Depot) install(s *segment, entries []entry) {
 		d.raiseNumbers(e.number)
 		switch e.kind {
 		case kindGrave:
-			d.graves.add(nameIn{s.volume, e.name}, e.number)
+			d.graves.add(nameIn{s.volume, s.log, e.name}, e.number)
 			d.dropOlder(s.volume, e.name, e.number)
 		case kindGraves:
-			d.graves.addAll(tagIn{s.volume, e.tag}, e.number)
+			d.graves.addAll(tagIn{s.volume, s.log, e.tag}, e.number)
 			var room [4]found
 			for _, f := range d.index.find(e.tag, room[:0]) {
 				d.dropOlder(s.volume, f.name, e.number)
 			}
 		case kindObject:
-			if !d.graves.cover(s.volume, e.name, e.number) {
+			until, lasting := d.graves.cover(s, e.name)
+			switch {
+			case until <= e.number:
 				d.installOne(s, e)
+			case lasting <= e.number:
+				d.buryFound(s, newPlace(s.slot, e.off, e.length), until)
 			}
 		}
 	}
@@ -370,6 +374,14 @@ func (d *Depot) installOne(s *segment, e entry) {
 	older.volume.queue.bury(&item{kind: itemGrave, name: e.name, key: h.key, variant: h.variant, log: older.log, until: until})
 }
 
+// buryFound writes down in the log of s that the record at a place has been removed: what
+// says so stands in another log, and may go before it.
+func (d *Depot) buryFound(s *segment, at place, until uint64) {
+	if h, err := d.headAt(s, at); err == nil {
+		s.volume.queue.bury(&item{kind: itemGrave, name: h.name(), key: h.key, variant: h.variant, log: s.log, until: until})
+	}
+}
+
 // dropOlder takes a name out of the index whose record in the folder v has a lower number:
 // it was found in another log before.
 func (d *Depot) dropOlder(v *volume, n name, number uint64) {
@@ -380,6 +392,7 @@ func (d *Depot) dropOlder(v *volume, n name, number uint64) {
 	if s := d.segments.at(f.at); s != nil && s.volume == v {
 		if h, err := d.headAt(s, f.at); err == nil && h.number < number {
 			d.index.drop(n, f.at)
+			d.buryFound(s, f.at, number)
 		}
 	}
 }

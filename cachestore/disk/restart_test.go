@@ -253,3 +253,45 @@ func TestClockIsPutBack(t *testing.T) {
 		b.end()
 	}
 }
+
+// A removal stands in both logs of a folder. Where it is lost in that of the record, it is
+// written there anew, since the other log may let it go first.
+func TestRemovalIsWrittenAnew(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 16<<20)
+	v := versionOf(1, 1, 300)
+	b.mustPut(v)
+	b.reopen()
+	if !b.depot.Discard(b.depot.Recall(v.key, nil, nil)[0]) {
+		t.Fatal("Discard finds nothing")
+	}
+	b.settle()
+	b.close()
+	graves := make(map[logKind]string)
+	for _, path := range segmentFiles(b.fs) {
+		data, err := b.fs.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := decodeSegmentHead(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		graves[h.log] = path // the last of each log
+	}
+	if len(graves) != int(logKinds) {
+		t.Fatalf("segments %v; want some of both logs", graves)
+	}
+	for _, step := range []logKind{logSmall, logMain} {
+		if err := b.fs.Discard(graves[step]); err != nil {
+			t.Fatal(err)
+		}
+		b.open()
+		if got, _ := b.look(v.key); len(got) != 0 {
+			t.Errorf("%v is shown without the removal in log %d", got, step)
+		}
+		b.settle()
+		b.close()
+	}
+	b.end()
+}
