@@ -17,6 +17,7 @@ const headStart = 4
 func (d *Depot) startLoading() {
 	d.graves = newGraves()
 	d.loading.Store(true)
+	d.dropAbsent()
 	for _, v := range d.volumes {
 		if v.State() == Out {
 			continue
