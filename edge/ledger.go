@@ -43,18 +43,26 @@ func (h *Handler) Verdict(o *cachestore.Object) cachestore.Verdict { return h.ve
 
 // find appends what is stored for a target of a site. A host that has got a site of
 // its own finds nothing of what another site stored for it: the marks of that are
-// those of the other site.
+// those of the other site. Nor is found what other permissions than those in force
+// let be stored: a disk has what a process under another configuration stored.
 func (h *Handler) find(site *Site, n *naming, buf []*cachestore.Object) []*cachestore.Object {
 	objects := h.store.Get(n.key, buf)
 	if n.key != n.plainKey {
 		objects = h.store.Get(n.plainKey, objects)
 	}
 	for i, o := range objects {
-		if o.Label().Site != site.Name {
-			return slices.DeleteFunc(objects[i:], func(o *cachestore.Object) bool { return o.Label().Site != site.Name })
+		if h.outOfBounds(site, o) {
+			return slices.DeleteFunc(objects[i:], func(o *cachestore.Object) bool { return h.outOfBounds(site, o) })
 		}
 	}
 	return objects
+}
+
+// outOfBounds tells whether a response is another site's, or one that only permissions
+// of before let be stored.
+func (h *Handler) outOfBounds(site *Site, o *cachestore.Object) bool {
+	any, now := h.permissionMarks(site)
+	return o.Label().Site != site.Name || slices.Contains(o.Marks(), any) && !slices.Contains(o.Marks(), now)
 }
 
 // decide is what the law says of a stored response, given what was purged.
@@ -84,6 +92,17 @@ func (h *Handler) urlMark(site *Site, t httpcache.Target) cachestore.Mark {
 // allow. No purge strikes it: no class has such a text.
 func (h *Handler) permissionMark(site *Site) cachestore.Mark {
 	return h.ledger.ClassMark(site.Name, "permitted by rules")
+}
+
+// permissionMarks are what such a response bears: permissionMark, and the name of the
+// permissions as they are.
+func (h *Handler) permissionMarks(site *Site) (any, now cachestore.Mark) {
+	known := site.policies.permitted.Load()
+	if known == nil {
+		known = &[2]cachestore.Mark{h.permissionMark(site), h.ledger.ClassMark(site.Name, "permitted by rules\n"+site.permissions())}
+		site.policies.permitted.Store(known)
+	}
+	return known[0], known[1]
 }
 
 // pathMark names the path of a target with any query, of which something was struck
