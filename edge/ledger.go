@@ -65,14 +65,19 @@ func (h *Handler) outOfBounds(site *Site, o *cachestore.Object) bool {
 	return o.Label().Site != site.Name || slices.Contains(o.Marks(), any) && !slices.Contains(o.Marks(), now)
 }
 
+// clockSlack is by how much a response may seem to come from the future. What does so by
+// more was stored when the clock was ahead of what it says now: how old it is nobody
+// knows, and it would be fresh until the clock has caught up.
+const clockSlack = time.Minute
+
 // decide is what the law says of a stored response, given what was purged.
 func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cachestore.Object, now time.Time) httpcache.Decision {
 	d := httpcache.Decide(rules, req, o.Stored(), now)
-	switch h.verdict(o) {
-	case cachestore.Soft:
-		d = httpcache.Soften(rules, req, o.Stored(), d)
-	case cachestore.Doubtful:
+	switch verdict := h.verdict(o); {
+	case verdict == cachestore.Doubtful, o.Stored().ResponseTime().Sub(now) > clockSlack:
 		d = httpcache.Doubt(rules, req, o.Stored(), d)
+	case verdict == cachestore.Soft:
+		d = httpcache.Soften(rules, req, o.Stored(), d)
 	}
 	return d
 }
