@@ -38,6 +38,9 @@ type InvalidationsOptions struct {
 	// Seen is the highest [cachestore.Birth.Local] that is known to be stored; 0 = none.
 	// A file that ends before it has lost its end, which it cannot tell by itself.
 	Seen int64
+	// Doubt has all that was born before Start validated before it is sent, whatever the
+	// file says: purges of it may be lost, and a soft one lets it out once more.
+	Doubt bool
 	// MaxLocal is that of the ledger.
 	MaxLocal int
 
@@ -135,7 +138,7 @@ func OpenInvalidations(o InvalidationsOptions) (f *Invalidations, lost string, e
 		why = fmt.Sprintf("ends at moment %d, but %d was given", f.known, o.Seen)
 	}
 	f.start = max(o.Start.UnixMilli()<<numberBits, f.known+1, o.Seen+1)
-	if why != "" {
+	if why != "" || o.Doubt {
 		f.floor = f.start
 	}
 	if silent && o.Seen == 0 {

@@ -125,7 +125,7 @@ func (p *purging) openState(dir string, start time.Time, log *slog.Logger) error
 		log.Error(damage.String())
 	}
 	kept, lost, err := purge.OpenInvalidations(purge.InvalidationsOptions{
-		File: filepath.Join(dir, invalidationsName), Start: start, Key: p.key, Seen: seen.Local,
+		File: filepath.Join(dir, invalidationsName), Start: start, Key: p.key, Seen: seen.Local, Doubt: damage != nil,
 	})
 	if err != nil {
 		return errors.Join(err, journal.Close())
