@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,9 @@ type Ledger interface {
 	// Invalidate strikes marks on this node, until it ends (RFC 9111 §4.4). What was
 	// born before is gone; each mark counts one in Birth.Local.
 	Invalidate(marks ...cachestore.Mark)
+	// Written returns when what was invalidated before outlives a kill of the process,
+	// where it can, or when ctx ends.
+	Written(ctx context.Context)
 	// Late tells that what was invalidated since a birth may be forgotten already.
 	Late(born cachestore.Birth) bool
 }

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -76,6 +77,7 @@ type Invalidations struct {
 
 	mu     sync.Mutex // what follows, up to the blank line
 	queue  []struck
+	handed chan struct{} // closed when what is queued has been written; nil = nobody waits
 	shut   bool
 	counts InvalidationsStats
 
@@ -199,6 +201,26 @@ func (f *Invalidations) add(s struck) {
 	}
 	f.mu.Unlock()
 	f.rouse()
+}
+
+// wait returns when what was added before is in the kernel's hands, or known to be
+// missing in the file, or when ctx ends.
+func (f *Invalidations) wait(ctx context.Context) {
+	f.mu.Lock()
+	if f.shut {
+		f.mu.Unlock()
+		return
+	}
+	if f.handed == nil {
+		f.handed = make(chan struct{})
+	}
+	handed := f.handed
+	f.mu.Unlock()
+	f.rouse()
+	select {
+	case <-handed:
+	case <-ctx.Done():
+	}
 }
 
 // doubt has a floor written, and does not wait.
