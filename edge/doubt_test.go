@@ -1,13 +1,34 @@
 package edge
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
 	"perigee/internal/testorigin"
 	"perigee/purge"
 )
+
+// TestFutureIsValidated: what is on disk may have been stored when the clock was ahead.
+// Its age is unknown then, and would else be 0 until the clock has caught up.
+func TestFutureIsValidated(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		r.get("/size/100?etag=v1&cc=max-age%3D600").expect(t, 200, "MISS", "fwd=miss; fwd-status=200; ttl=600; stored")
+		synctest.Wait()
+		get := httpcache.NewRequest(httptest.NewRequest(http.MethodGet, "/size/100", nil))
+		for back, want := range map[time.Duration]httpcache.Action{0: httpcache.Serve, time.Second: httpcache.Serve, time.Hour: httpcache.Validate} {
+			for o := range r.store.All() {
+				if d := r.handler.decide(r.site.Rules, get, o, time.Now().Round(0).Add(-back)); d.Action != want {
+					t.Errorf("the clock goes back by %v: %+v, want %v", back, d, want)
+				}
+			}
+		}
+	})
+}
 
 // TestDoubtfulIsValidated: of what more invalidations may have struck than the ledger
 // tells apart nothing is sent unchecked (RFC 9111 §4.4), whatever else it allows, but

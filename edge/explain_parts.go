@@ -56,7 +56,7 @@ func (x *explainer) explainVariants() {
 
 // invalid tells whether a look-up would leave o out.
 func (x *explainer) invalid(o *cachestore.Object) bool {
-	return x.h.verdict(o) == cachestore.Gone
+	return x.h.verdict(o) == cachestore.Gone || x.h.outOfBounds(x.site, o)
 }
 
 func (x *explainer) add(o *cachestore.Object) {

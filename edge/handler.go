@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -69,7 +70,7 @@ type Handler struct {
 	vary        memory[[]string]  // the selecting fields last seen
 	searches    memory[learned]   // No-Vary-Search of paths
 	searched    atomic.Bool       // there are some
-	generations atomic.Int64      // of the rules in searches
+	generations atomic.Int64      // of the rules in searches; the first is drawn by lot
 	ledger      Ledger
 	purger      Purger
 	complaints  complaints
@@ -101,6 +102,10 @@ func New(o Options) *Handler {
 		h.recorder = Recorders(nil)
 	}
 	h.coders.start()
+	// A disk has what other processes stored: no rule learned here may have the name of one of theirs.
+	var first [8]byte
+	_, _ = rand.Read(first[:]) // it never fails
+	h.generations.Store(int64(binary.LittleEndian.Uint64(first[:]) >> 1))
 	h.life, h.endLife = context.WithCancel(context.Background())
 	h.sites.Store(NewSites(nil))
 	h.limits.Store(&o.Limits)

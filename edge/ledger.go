@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,9 @@ type Ledger interface {
 	// Invalidate strikes marks on this node, until it ends (RFC 9111 §4.4). What was
 	// born before is gone; each mark counts one in Birth.Local.
 	Invalidate(marks ...cachestore.Mark)
+	// Written returns when what was invalidated before outlives a kill of the process,
+	// where it can, or when ctx ends.
+	Written(ctx context.Context)
 	// Late tells that what was invalidated since a birth may be forgotten already.
 	Late(born cachestore.Birth) bool
 }
@@ -43,28 +47,41 @@ func (h *Handler) Verdict(o *cachestore.Object) cachestore.Verdict { return h.ve
 
 // find appends what is stored for a target of a site. A host that has got a site of
 // its own finds nothing of what another site stored for it: the marks of that are
-// those of the other site.
+// those of the other site. Nor is found what other permissions than those in force
+// let be stored: a disk has what a process under another configuration stored.
 func (h *Handler) find(site *Site, n *naming, buf []*cachestore.Object) []*cachestore.Object {
 	objects := h.store.Get(n.key, buf)
 	if n.key != n.plainKey {
 		objects = h.store.Get(n.plainKey, objects)
 	}
 	for i, o := range objects {
-		if o.Label().Site != site.Name {
-			return slices.DeleteFunc(objects[i:], func(o *cachestore.Object) bool { return o.Label().Site != site.Name })
+		if h.outOfBounds(site, o) {
+			return slices.DeleteFunc(objects[i:], func(o *cachestore.Object) bool { return h.outOfBounds(site, o) })
 		}
 	}
 	return objects
 }
 
+// outOfBounds tells whether a response is another site's, or one that only permissions
+// of before let be stored.
+func (h *Handler) outOfBounds(site *Site, o *cachestore.Object) bool {
+	any, now := h.permissionMarks(site)
+	return o.Label().Site != site.Name || slices.Contains(o.Marks(), any) && !slices.Contains(o.Marks(), now)
+}
+
+// clockSlack is by how much a response may seem to come from the future. What does so by
+// more was stored when the clock was ahead of what it says now: how old it is nobody
+// knows, and it would be fresh until the clock has caught up.
+const clockSlack = time.Minute
+
 // decide is what the law says of a stored response, given what was purged.
 func (h *Handler) decide(rules *httpcache.Rules, req *httpcache.Request, o *cachestore.Object, now time.Time) httpcache.Decision {
 	d := httpcache.Decide(rules, req, o.Stored(), now)
-	switch h.verdict(o) {
-	case cachestore.Soft:
-		d = httpcache.Soften(rules, req, o.Stored(), d)
-	case cachestore.Doubtful:
+	switch verdict := h.verdict(o); {
+	case verdict == cachestore.Doubtful, o.Stored().ResponseTime().Sub(now) > clockSlack:
 		d = httpcache.Doubt(rules, req, o.Stored(), d)
+	case verdict == cachestore.Soft:
+		d = httpcache.Soften(rules, req, o.Stored(), d)
 	}
 	return d
 }
@@ -84,6 +101,17 @@ func (h *Handler) urlMark(site *Site, t httpcache.Target) cachestore.Mark {
 // allow. No purge strikes it: no class has such a text.
 func (h *Handler) permissionMark(site *Site) cachestore.Mark {
 	return h.ledger.ClassMark(site.Name, "permitted by rules")
+}
+
+// permissionMarks are what such a response bears: permissionMark, and the name of the
+// permissions as they are.
+func (h *Handler) permissionMarks(site *Site) (any, now cachestore.Mark) {
+	known := site.policies.permitted.Load()
+	if known == nil {
+		known = &[2]cachestore.Mark{h.permissionMark(site), h.ledger.ClassMark(site.Name, "permitted by rules\n"+site.permissions())}
+		site.policies.permitted.Store(known)
+	}
+	return known[0], known[1]
 }
 
 // pathMark names the path of a target with any query, of which something was struck

@@ -34,8 +34,8 @@ func (x *exchange) answerRanges(o *cachestore.Object, re reply, ranges []httpcac
 	x.record.Tier = tierOf(o)
 	x.writeHead(http.StatusPartialContent)
 	for i, each := range readers {
-		if err := x.sendPart(parts.Head(i), each); err != nil {
-			x.cut(err)
+		p := part{status: http.StatusPartialContent, off: ranges[i].First, n: ranges[i].Length()}
+		if x.sendPart(o, parts.Head(i), each, p); x.record.Aborted {
 			return
 		}
 		each.Close()
@@ -59,9 +59,13 @@ func openAll(o *cachestore.Object, ranges []httpcache.ByteRange) ([]*cachestore.
 	return readers, nil
 }
 
-func (x *exchange) sendPart(head []byte, reader *cachestore.Reader) error {
+// sendPart sends one range, or cuts the response.
+func (x *exchange) sendPart(o *cachestore.Object, head []byte, reader *cachestore.Reader, p part) {
 	if err := x.send(head); err != nil {
-		return err
+		x.cut(err)
+		return
 	}
-	return x.copyFrom(reader)
+	if err := x.copyFrom(reader); err != nil {
+		x.bodyEnded(o, reader, p, err)
+	}
 }

@@ -149,7 +149,8 @@ func (e *errand) marks(stored *httpcache.Stored, rules *httpcache.Rules) []cache
 		marks = append(marks, e.h.ledger.ClassMark(CatchAll, anyHostClass(e.target.Path)))
 	}
 	if rules.OverridePrivate || rules.OverrideNoStore || rules.SetCookie == httpcache.SetCookieStore {
-		marks = append(marks, e.h.permissionMark(e.site))
+		any, now := e.h.permissionMarks(e.site)
+		marks = append(marks, any, now)
 	}
 	return marks
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"perigee/httpcache"
 	"perigee/origin"
@@ -258,8 +259,15 @@ func (x *exchange) invalidate(response *origin.Response) (struck int64) {
 			struck++
 		}
 	}
+	ctx, cancel := context.WithTimeout(x.ctx, writtenWait)
+	defer cancel()
+	x.h.ledger.Written(ctx)
 	return struck
 }
+
+// writtenWait is how long, at most, an answer waits for what it made invalid to be
+// written: its client may rely on it even if the process is killed the next moment.
+const writtenWait = 100 * time.Millisecond
 
 // spelled is a URL's path as it was written: see rawPath.
 func spelled(u *url.URL) string {

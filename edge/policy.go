@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"perigee/cachestore"
 	"perigee/httpcache"
 )
 
@@ -42,6 +43,7 @@ type policies struct {
 	varying    []varying              // what those that match by fields make responses vary by
 	queries    []*httpcache.QueryRule // every form in which queries are keyed
 	known      atomic.Pointer[map[uint64]*policy]
+	permitted  atomic.Pointer[[2]cachestore.Mark] // see Handler.permissionMarks; nil = not asked for yet
 }
 
 func newPolicies(site *Site) *policies {
@@ -108,8 +110,11 @@ func (s *Site) permissions() string {
 		text.WriteString("cookies\n")
 	}
 	for i := range s.ruleset() {
-		if rule := &s.RuleSet[i]; rule.permits() {
-			fmt.Fprintf(&text, "%q %v %v %v\n", rule.Words, rule.OverridePrivate, rule.OverrideNoStore, rule.SetCookie != nil)
+		switch rule := &s.RuleSet[i]; {
+		case rule.SetCookie != nil: // one that forbids takes back what one before it permits
+			fmt.Fprintf(&text, "%q %v %v %v\n", rule.Words, rule.OverridePrivate, rule.OverrideNoStore, *rule.SetCookie)
+		case rule.permits():
+			fmt.Fprintf(&text, "%q %v %v\n", rule.Words, rule.OverridePrivate, rule.OverrideNoStore)
 		}
 	}
 	return text.String()

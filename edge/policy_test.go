@@ -75,6 +75,19 @@ func TestRulesOnCookies(t *testing.T) {
 	})
 }
 
+// What a rule let be stored is not served once a later rule forbids it.
+func TestCookiesForbiddenLater(t *testing.T) {
+	inBubble(t, httpcache.Rules{}, func(t *testing.T, r *rig) {
+		const target = "/text/a?cc=max-age%3D60&h=Set-Cookie:a%3Db"
+		all := Rule{Match: Match{Paths: globs("/text/*")}, SetCookie: to(httpcache.SetCookieStore)}
+		r.ruled(all)
+		r.get(target).isHit(t, "first", false)
+		r.get(target).isHit(t, "stored", true)
+		r.ruled(all, Rule{Match: Match{Paths: globs("/text/a")}, SetCookie: to(httpcache.SetCookiePass)})
+		r.get(target).isHit(t, "forbidden", false)
+	})
+}
+
 // Stale windows of a rule, against those of the site.
 func TestStaleWindowsOfRules(t *testing.T) {
 	inBubble(t, httpcache.Rules{StaleWhileRevalidate: time.Minute, StaleIfError: time.Minute}, func(t *testing.T, r *rig) {

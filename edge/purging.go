@@ -87,9 +87,11 @@ func (h *Handler) nameOf(name, scheme, host, path, query string) (n naming, err 
 }
 
 // Count counts the stored responses of a site that bear one of the marks, until stop;
-// atLeast says that it ended before all were looked at. It implements purge.Count.
+// atLeast says that it ended before all were looked at, or that what a disk kept has yet
+// to be found. It implements purge.Count.
 func (h *Handler) Count(site string, marks []cachestore.Mark, stop time.Time) (n int, atLeast bool) {
 	const lookEvery = 256
+	_, found := h.store.Oldest()
 	seen, wanted := 0, make(map[cachestore.Mark]bool, len(marks))
 	for _, m := range marks {
 		wanted[m] = true
@@ -103,7 +105,7 @@ func (h *Handler) Count(site string, marks []cachestore.Mark, stop time.Time) (n
 			n++
 		}
 	}
-	return n, false
+	return n, !found
 }
 
 // orderPurge hands a PURGE over.

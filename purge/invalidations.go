@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,6 +39,9 @@ type InvalidationsOptions struct {
 	// Seen is the highest [cachestore.Birth.Local] that is known to be stored; 0 = none.
 	// A file that ends before it has lost its end, which it cannot tell by itself.
 	Seen int64
+	// Doubt has all that was born before Start validated before it is sent, whatever the
+	// file says: purges of it may be lost, and a soft one lets it out once more.
+	Doubt bool
 	// MaxLocal is that of the ledger.
 	MaxLocal int
 
@@ -73,6 +77,7 @@ type Invalidations struct {
 
 	mu     sync.Mutex // what follows, up to the blank line
 	queue  []struck
+	handed chan struct{} // closed when what is queued has been written; nil = nobody waits
 	shut   bool
 	counts InvalidationsStats
 
@@ -135,7 +140,7 @@ func OpenInvalidations(o InvalidationsOptions) (f *Invalidations, lost string, e
 		why = fmt.Sprintf("ends at moment %d, but %d was given", f.known, o.Seen)
 	}
 	f.start = max(o.Start.UnixMilli()<<numberBits, f.known+1, o.Seen+1)
-	if why != "" {
+	if why != "" || o.Doubt {
 		f.floor = f.start
 	}
 	if silent && o.Seen == 0 {
@@ -196,6 +201,26 @@ func (f *Invalidations) add(s struck) {
 	}
 	f.mu.Unlock()
 	f.rouse()
+}
+
+// wait returns when what was added before is in the kernel's hands, or known to be
+// missing in the file, or when ctx ends.
+func (f *Invalidations) wait(ctx context.Context) {
+	f.mu.Lock()
+	if f.shut {
+		f.mu.Unlock()
+		return
+	}
+	if f.handed == nil {
+		f.handed = make(chan struct{})
+	}
+	handed := f.handed
+	f.mu.Unlock()
+	f.rouse()
+	select {
+	case <-handed:
+	case <-ctx.Done():
+	}
 }
 
 // doubt has a floor written, and does not wait.

@@ -49,7 +49,12 @@ func (f *Invalidations) write() {
 	f.mu.Lock()
 	batch := f.queue
 	f.queue = f.spare[:0]
+	handed := f.handed
+	f.handed = nil
 	f.mu.Unlock()
+	if handed != nil {
+		defer close(handed)
+	}
 	if lost := f.lost.Load(); lost > f.floored {
 		batch = append(batch, struck{moment: lost})
 		f.floored, f.wanted = lost, true // memory may know better

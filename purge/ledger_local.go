@@ -1,6 +1,10 @@
 package purge
 
-import "perigee/cachestore"
+import (
+	"context"
+
+	"perigee/cachestore"
+)
 
 // This file is the half of a ledger that is this node's alone: what RFC 9111 §4.4 and
 // cache groups (RFC 9875) make invalid.
@@ -82,6 +86,14 @@ func (l *Ledger) Invalidate(marks ...cachestore.Mark) {
 		}
 	}
 	l.version.Add(1)
+}
+
+// Written returns when what was invalidated before outlives a kill of the process, where
+// it can, or when ctx ends. It does not wait for the medium.
+func (l *Ledger) Written(ctx context.Context) {
+	if l.kept != nil {
+		l.kept.wait(ctx)
+	}
 }
 
 // ForgetSwept drops the invalidations up to a moment, a [cachestore.Birth.Local],

@@ -35,7 +35,11 @@ func (n *node) announce(w io.Writer) {
 		}
 		line("serves", "%s from %s", name, site.Origin.Upstreams[0].URL)
 	}
-	line("stores", "up to %s in memory, %s", sizeText(n.conf.Store.RAM), diskText(n.conf.Store.Disks))
+	folders := n.conf.Store.Disks
+	if n.disk == nil {
+		folders = nil // they cannot be used
+	}
+	line("stores", "up to %s in memory, %s", sizeText(n.conf.Store.RAM), diskText(folders))
 	if try := n.tryLine(http, https); try != "" {
 		line("try", "%s", try)
 	}

@@ -45,6 +45,9 @@ type purging struct {
 	journal *purge.Journal       // nil: nothing is kept
 	kept    *purge.Invalidations // nil likewise
 	service *purge.Service
+	// away tells that the state folder cannot be used: what was purged meanwhile would come
+	// back with it, so no purge is taken.
+	away bool
 
 	// oldest and newest are births before and after which nothing on disk was born, the
 	// second as far as it is known; nil: nothing is stored on disk.
@@ -86,6 +89,9 @@ func (p *purging) onDisk(oldest func() (born cachestore.Birth, known bool), newe
 func (p *purging) open(state string, log *slog.Logger) error {
 	o := purge.Options{Key: p.key, Start: now()}
 	p.log = purge.Memory(now)
+	if p.away {
+		p.log = refusing{p.log}
+	}
 	if state != "" {
 		if err := p.openState(state, o.Start, log); err != nil {
 			return fmt.Errorf("node.state: %w", err)
@@ -95,6 +101,14 @@ func (p *purging) open(state string, log *slog.Logger) error {
 	p.ledger = purge.New(o)
 	return nil
 }
+
+// refusing is a log that takes nothing.
+type refusing struct{ purge.Log }
+
+var errAway = errors.New("the purge log failed: node.state cannot be used; nothing was purged; make its folder writable and start the node again")
+
+// Append implements [purge.Log].
+func (refusing) Append(context.Context, purge.ID, []purge.Entry) (int64, error) { return 0, errAway }
 
 // openState opens the journal, whose lock keeps other processes from the invalidations
 // too, and these.
@@ -111,7 +125,7 @@ func (p *purging) openState(dir string, start time.Time, log *slog.Logger) error
 		log.Error(damage.String())
 	}
 	kept, lost, err := purge.OpenInvalidations(purge.InvalidationsOptions{
-		File: filepath.Join(dir, invalidationsName), Start: start, Key: p.key, Seen: seen.Local,
+		File: filepath.Join(dir, invalidationsName), Start: start, Key: p.key, Seen: seen.Local, Doubt: damage != nil,
 	})
 	if err != nil {
 		return errors.Join(err, journal.Close())

@@ -25,6 +25,7 @@ func (n *node) openStore() error {
 	if n.purging, err = beginPurging(state); err != nil {
 		return err
 	}
+	n.purging.away = state != n.conf.State
 	if len(folders) > 0 {
 		n.disk, err = disk.Open(disk.Options{
 			Folders: folders, Budget: budget, Reserve: tier.Claim, MarksKey: n.purging.marksID(), Log: n.log, Now: now,
