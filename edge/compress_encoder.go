@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -128,7 +127,6 @@ func newCoder(k kind) (*coder, error) {
 // others are bounded once more, by room: however many pages trickle, what is stored
 // finds an encoder.
 type coders struct {
-	salt  [8]byte                     // makes the keys of this process its own
 	locks [maxEncoderLocks]sync.Mutex // held while a coded body of some keys is looked for and begun
 	vain  memory[time.Time]           // until when a body is not worth coding, by the key of its coded form
 	turns chan struct{}               // a place for each who computes
@@ -146,15 +144,14 @@ func (c *coders) start() {
 	processors := runtime.GOMAXPROCS(0)
 	c.limit = min(maxEncoders, encodersPerProcessor*processors)
 	c.turns = make(chan struct{}, max(1, processors/2))
-	_, _ = rand.Read(c.salt[:]) // it never fails
 }
 
 // key is where the coded form of o is stored. It is made of what names o's bytes, so
-// it outlives a 304 and dies with the body. Names of bodies begin anew with each
-// process, hence the salt: what is left of another one is never found.
+// it outlives a 304, and a restart where the body does, and dies with the body. No
+// target has such a key.
 func (c *coders) key(o *cachestore.Object, coding Coding) httpcache.Key {
 	var preimage [17]byte
-	copy(preimage[:], c.salt[:])
+	copy(preimage[:8], "coded of")
 	binary.LittleEndian.PutUint64(preimage[8:], o.Representation())
 	preimage[16] = byte(coding)
 	sum := sha256.Sum256(preimage[:])

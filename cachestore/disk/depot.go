@@ -319,8 +319,9 @@ func (d *Depot) drop(n name, at place) bool {
 func (d *Depot) Discard(o *cachestore.Object) bool {
 	n := nameOf(o.Key(), o.Variant())
 	waited := d.cancel(n, o)
-	at := d.refOf(o)
-	return at != 0 && d.bury(n, o.Key(), o.Variant(), at) || waited
+	// An o that was never written has taken the place of what was: that goes too, since it
+	// may lack the very mark by which o was struck.
+	return d.bury(n, o.Key(), o.Variant(), d.refOf(o)) || waited
 }
 
 // cancel has an object that waits to be written not be.
