@@ -126,6 +126,9 @@ func (v *volume) openSegment(path string, first uint64) (*segment, error) {
 // errEmpty says that the process ended when the file had been made and nothing written.
 var errEmpty = errors.New("is empty")
 
+// errLetGo says that the process ended while what had been let go of was still read.
+var errLetGo = errors.New("has been let go of")
+
 // errForeign says that a file bears the name of a segment that it is not.
 var errForeign = errors.New("belongs elsewhere")
 
@@ -138,6 +141,9 @@ func (v *volume) reject(path string, err error) {
 	d := v.depot
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return
+	case errors.Is(err, errLetGo):
+		_ = d.fs.Remove(path)
 		return
 	case errors.Is(err, errEmpty):
 		d.counts.dropped(dropTorn)

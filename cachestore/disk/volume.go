@@ -200,6 +200,9 @@ func headOf(file File) (h segmentHead, err error) {
 	if p == [segmentHeadBytes]byte{} {
 		return h, errEmpty
 	}
+	if binary.LittleEndian.Uint64(p[:]) == letGoMagic {
+		return h, errLetGo
+	}
 	return decodeSegmentHead(p[:])
 }
 
@@ -326,6 +329,27 @@ func (v *volume) retire(s *segment) {
 	v.mu.Unlock()
 	if s.doom() {
 		v.letGo(s)
+		return
+	}
+	v.disown(s)
+}
+
+// disown has the next start not take the file of a segment for one that counts, if this
+// process does not live to remove it: what it has may be removed or purged from now on,
+// and nobody writes that down. The records stay as they are for those who read them.
+func (v *volume) disown(s *segment) {
+	file, err := v.depot.fs.Open(s.path, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // its last reader has just left
+	}
+	if err == nil {
+		var head [segmentHeadBytes]byte
+		binary.LittleEndian.PutUint64(head[:], letGoMagic)
+		_, err = file.WriteAt(head[:], 0)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		v.failed("write", err)
 	}
 }
 
