@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"sync/atomic"
 	"testing"
 )
 
@@ -34,6 +35,29 @@ func TestDyingSegmentIsNotFoundAgain(t *testing.T) {
 	b.leave(left)
 	if got, _ := b.look(v.key); len(got) != 0 {
 		t.Errorf("after a crash %v is shown, which was removed", got)
+	}
+	b.end()
+}
+
+// What the index has no memory for is refused, and must not be there after a restart.
+func TestRefusedByTheIndexStaysAway(t *testing.T) {
+	t.Parallel()
+	b := unopened(t, Folder{testFolder, testSize})
+	var deny atomic.Bool
+	b.open()
+	reserve := b.depot.index.options.Reserve
+	b.depot.index.options.Reserve = func(n int64) bool { return !deny.Load() && reserve(n) }
+	deny.Store(true)
+	v := versionOf(1, 1, 1000)
+	if _, ok := b.put(v); ok {
+		t.Fatal("taken without memory for the index")
+	}
+	b.depot.Remove(v.key)
+	deny.Store(false)
+	b.settle()
+	b.reopen()
+	if got, _ := b.look(v.key); len(got) != 0 {
+		t.Errorf("after a restart %v is shown, which was refused and removed", got)
 	}
 	b.end()
 }
