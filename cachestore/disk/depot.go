@@ -284,6 +284,9 @@ func (d *Depot) supersede(n name, o *cachestore.Object) {
 // bury takes a name out of the index, if it stands at the given place or at is 0, and
 // writes down that it has gone.
 func (d *Depot) bury(n name, key httpcache.Key, variant httpcache.VariantID, at place) bool {
+	if at == 0 {
+		d.forbid(n)
+	}
 	f, there := d.index.get(n)
 	if at != 0 && (!there || f.at != at) {
 		return false
@@ -313,6 +316,18 @@ func (d *Depot) drop(n name, at place) bool {
 		d.graves.add(nameIn{nil, n}, d.numbers.Load())
 	}
 	return d.index.drop(n, at)
+}
+
+// forbid has nothing of a name be found that has yet to be loaded.
+func (d *Depot) forbid(n name) {
+	if !d.loading.Load() {
+		return
+	}
+	d.loadMu.Lock()
+	defer d.loadMu.Unlock()
+	if d.graves != nil {
+		d.graves.add(nameIn{nil, n}, d.numbers.Load())
+	}
 }
 
 // Discard implements [cachestore.Depot].

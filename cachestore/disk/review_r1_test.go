@@ -1,8 +1,11 @@
 package disk
 
 import (
+	"path/filepath"
 	"sync/atomic"
 	"testing"
+
+	"perigee/internal/faultfs"
 )
 
 // A segment that is let go of while somebody reads it must not be found at the next start:
@@ -58,6 +61,39 @@ func TestRefusedByTheIndexStaysAway(t *testing.T) {
 	b.reopen()
 	if got, _ := b.look(v.key); len(got) != 0 {
 		t.Errorf("after a restart %v is shown, which was refused and removed", got)
+	}
+	b.end()
+}
+
+// A version that is refused while the index is loaded takes the older one with it, which
+// has yet to be found.
+func TestRefusedWhileLoading(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, testSize)
+	v := versionOf(1, 1, 1000)
+	b.mustPut(v)
+	for i := range 40 {
+		b.mustPut(versionOf(100+i, i, 250_000))
+	}
+	b.settle()
+	b.close()
+	files := segmentFiles(b.fs)
+	gate := make(chan struct{})
+	b.fs.Inject(faultfs.Rule{Op: faultfs.OpOpen, PathContains: filepath.Base(files[0]), Delay: gate})
+	if err := b.tryOpen(); err != nil {
+		t.Fatal(err)
+	}
+	limit := b.depot.queueLimit
+	b.depot.queueLimit = 0
+	newer := versionOf(1, 2, 1000)
+	if _, ok := b.put(newer); ok {
+		t.Fatal("taken though nothing may wait")
+	}
+	b.depot.queueLimit = limit
+	close(gate)
+	b.depot.loaded.Wait()
+	if got, _ := b.look(v.key); len(got) != 0 {
+		t.Errorf("%v is shown, which was superseded while the index was loaded", got)
 	}
 	b.end()
 }
