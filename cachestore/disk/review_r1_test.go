@@ -3,6 +3,7 @@ package disk
 import (
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"perigee/internal/faultfs"
@@ -94,6 +95,32 @@ func TestRefusedWhileLoading(t *testing.T) {
 	b.depot.loaded.Wait()
 	if got, _ := b.look(v.key); len(got) != 0 {
 		t.Errorf("%v is shown, which was superseded while the index was loaded", got)
+	}
+	b.end()
+}
+
+// A removal that comes while the folder rests counts after the next start.
+func TestRemovalWhileTheFolderRests(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, testSize)
+	v := versionOf(1, 1, 1000)
+	b.mustPut(v)
+	b.settle()
+	f := b.fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Err: syscall.ENOSPC})
+	b.put(versionOf(2, 2, 1000))
+	b.settle()
+	f.Lift()
+	if s := b.depot.volumes[0].State(); s != Resting {
+		t.Fatalf("the folder is %v", s)
+	}
+	b.depot.Remove(v.key)
+	b.settle()
+	b.advance(2 * restTime)
+	b.mustPut(versionOf(3, 3, 1000))
+	b.settle()
+	b.reopen()
+	if got, _ := b.look(v.key); len(got) != 0 {
+		t.Errorf("after a restart %v is shown, which was removed", got)
 	}
 	b.end()
 }

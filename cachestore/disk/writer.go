@@ -22,6 +22,7 @@ type writer struct {
 	meta    []byte            // room for metadata
 	keeping bool              // what is gathered is written again
 	made    int               // segments, and tries to make one
+	late    []*item           // removals to be written when the folder has rested
 	spare   [logKinds]int64   // bytes that might have been written again and were not
 }
 
@@ -54,6 +55,7 @@ func (v *volume) run() {
 	for {
 		<-v.queue.wake
 		items, last := v.queue.take()
+		w.writeLate()
 		for _, i := range items {
 			w.write(i)
 		}
@@ -62,6 +64,7 @@ func (v *volume) run() {
 			break
 		}
 	}
+	v.depot.counts.gravesLost.Add(int64(len(w.late)))
 	// Nothing is taken any more, but what came between the last look and the end.
 	items, _ := v.queue.take()
 	for _, i := range items {
@@ -105,9 +108,37 @@ func (w *writer) writeIf(i *item) {
 	w.writeObject(i)
 }
 
+// postpone keeps a removal until the folder has rested, and tells whether it could. It
+// counts as of now: what comes after it is not removed.
+func (w *writer) postpone(i *item) bool {
+	if w.volume.State() == Out || w.volume.queue.hurried() || len(w.late) >= maxGraves {
+		return false
+	}
+	if i.until == 0 {
+		i.until = w.number()
+	}
+	w.late = append(w.late, i)
+	return true
+}
+
+// writeLate writes the removals that were postponed, if that is possible now.
+func (w *writer) writeLate() {
+	if len(w.late) == 0 || w.volume.State() == Resting {
+		return
+	}
+	late := w.late
+	w.late = nil
+	for _, i := range late {
+		w.write(i)
+	}
+}
+
 // refuse tells that nothing comes of an item.
 func (w *writer) refuse(i *item) {
 	d := w.volume.depot
+	if (i.kind == itemGrave || i.kind == itemGraves) && w.postpone(i) {
+		return
+	}
 	switch i.kind {
 	case itemPiece:
 		i.spill.fail()
