@@ -78,7 +78,7 @@ func (v *volume) load(first uint64) {
 		v.reject(path, errDamaged)
 		return
 	}
-	v.others.Store(max(v.others.Load()-s.bytes.Load(), 0)) // it is counted as a segment now
+	v.forgetOther(s.bytes.Load()) // it is counted as a segment now
 	d.files.add(s.number, s.path, nil)
 	entries, err := v.entriesOf(s)
 	if err != nil {

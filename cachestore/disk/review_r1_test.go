@@ -124,3 +124,19 @@ func TestRemovalWhileTheFolderRests(t *testing.T) {
 	}
 	b.end()
 }
+
+// A folder that may take less than it did is cut down at the start, not with the next write.
+func TestSmallerFolder(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 32<<20)
+	for i := range 150 {
+		b.mustPut(versionOf(i, i, 250_000))
+	}
+	b.settle()
+	b.close()
+	b.folders[0].Size = 16 << 20
+	b.open()
+	b.settle()
+	b.du()
+	b.end()
+}

@@ -308,12 +308,38 @@ func (v *volume) dropUnread() bool {
 	first := v.unread[len(v.unread)-1]
 	v.unread = v.unread[:len(v.unread)-1]
 	v.mu.Unlock()
-	if err := v.depot.fs.Remove(filepath.Join(v.path, segmentName(first))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(v.path, segmentName(first))
+	n, known := v.sizeOf(path)
+	if err := v.depot.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.failed("remove", err)
+		known = false
 	}
 	v.depot.counts.segmentsFreed.Add(1)
-	v.measure()
+	if known {
+		v.forgetOther(n)
+	} else {
+		v.measure()
+	}
 	return true
+}
+
+// sizeOf is how long a file is. Looking at all of them for one that goes would take an
+// hour where many go.
+func (v *volume) sizeOf(path string) (n int64, ok bool) {
+	file, err := v.depot.fs.Open(path, false)
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	n, err = file.Size()
+	return n, err == nil
+}
+
+// forgetOther takes n bytes from those of other files.
+func (v *volume) forgetOther(n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.others.Store(max(v.others.Load()-n, 0))
 }
 
 // retire takes s out of what can be found. Its file goes with its last reader.

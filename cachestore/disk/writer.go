@@ -52,6 +52,7 @@ func (v *volume) run() {
 	defer close(v.queue.drained)
 	w := &v.w
 	w.names = make(map[name]struct{})
+	v.fit()
 	for {
 		<-v.queue.wake
 		items, last := v.queue.take()
