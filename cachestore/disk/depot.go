@@ -356,17 +356,20 @@ func (d *Depot) Remove(key httpcache.Key) int {
 		}
 		d.loadMu.Unlock()
 	}
+	gone := 0 // what is shown after it was cancelled is found below
+	for _, v := range d.volumes {
+		gone += v.queue.cancelTag(tag)
+	}
+	cancelled := gone > 0
 	var room [4]found
 	kept := d.index.find(tag, room[:0])
-	gone := 0
 	for _, f := range kept {
 		if d.index.drop(f.name, f.at) {
 			gone++
 		}
 	}
 	for _, v := range d.volumes {
-		gone += v.queue.cancelTag(tag)
-		if len(kept) > 0 || d.loading.Load() || v.queue.hasTag(tag) {
+		if cancelled || len(kept) > 0 || d.loading.Load() || v.queue.hasTag(tag) {
 			v.queue.bury(graveOf(itemGraves, name{tag: tag}, key, 0)...)
 		}
 	}

@@ -229,6 +229,10 @@ func (w *appender) show(x *written, s *segment, h recordHead, off int64) {
 		w.refuse(x.item)
 		return
 	}
+	if v.queue.isCancelled(x.item) && d.index.drop(x.item.name, at) {
+		v.queue.finish(x.item, false) // just now
+		return
+	}
 	w.settle(x, s, at, h, off)
 	if x.item.kind == itemFreshen {
 		d.counts.freshened.Add(1)

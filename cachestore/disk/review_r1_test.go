@@ -140,3 +140,29 @@ func TestSmallerFolder(t *testing.T) {
 	b.du()
 	b.end()
 }
+
+// What is about to be written is cancelled by a removal whenever it comes.
+func TestRemovalOfWhatIsJustWritten(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, testSize)
+	v := versionOf(1, 1, 1000)
+	o := b.forged(v)
+	n := nameOf(v.key, o.Variant())
+	// Taking a number is the last thing before the record is gathered; the write itself
+	// is when it may be cancelled.
+	d := b.depot
+	q := d.volumes[0].queue
+	reserve := d.index.options.Reserve
+	var cancelled atomic.Int64
+	d.index.options.Reserve = func(bytes int64) bool {
+		cancelled.Add(int64(q.cancelTag(n.tag))) // after it was looked at, before it is shown
+		return reserve(bytes)
+	}
+	ok := d.Put(o)
+	d.index.options.Reserve = reserve
+	if got, _ := b.look(v.key); cancelled.Load() != 1 || ok || len(got) > 0 {
+		t.Errorf("%d were cancelled; Put says %v, and %v is shown", cancelled.Load(), ok, got)
+	}
+	b.forge.Remove(v.key)
+	b.end()
+}
