@@ -121,6 +121,7 @@ func (w *writer) evict(s *segment) {
 // tells that the entries are all that s has.
 func (w *writer) clearOut(s *segment, entries []entry, all bool) {
 	d := w.volume.depot
+	s.leaving.Store(true)
 	if !all {
 		for f := range d.index.all {
 			if f.at.segment() == s.slot && d.drop(f.name, f.at) {

@@ -81,10 +81,22 @@ func (v *volume) load(first uint64) {
 	v.forgetOther(s.bytes.Load()) // it is counted as a segment now
 	d.files.add(s.number, s.path, nil)
 	entries, err := v.entriesOf(s)
-	if err != nil {
+	if err != nil && !errors.Is(err, errGoneSegment) {
 		v.sayDamage(s, err)
 	}
 	d.install(s, entries)
+	if s.leaving.Load() || s.gone.Load() {
+		d.uninstall(s, entries) // who let it go may have looked before
+	}
+}
+
+// uninstall takes what a segment has out of the index.
+func (d *Depot) uninstall(s *segment, entries []entry) {
+	for _, e := range entries {
+		if e.kind == kindObject {
+			d.index.drop(e.name, newPlace(s.slot, e.off, e.length))
+		}
+	}
 }
 
 func (d *Depot) tooManyGraves() bool {
@@ -170,6 +182,9 @@ func (v *volume) reject(path string, err error) {
 // another time. With an error there may be more than is returned.
 func (v *volume) entriesOf(s *segment) ([]entry, error) {
 	file, err := v.depot.fs.Open(s.path, false)
+	if err != nil && s.gone.Load() {
+		return nil, errGoneSegment // who makes room was faster
+	}
 	if err != nil {
 		v.failed("open", err)
 		return nil, err
@@ -206,6 +221,9 @@ func (v *volume) entriesOf(s *segment) ([]entry, error) {
 // and takes no more than it needs.
 func (v *volume) closeLog(s *segment, entries []entry, births span, end int64) {
 	file, err := v.depot.fs.Open(s.path, true)
+	if err != nil && s.gone.Load() {
+		return
+	}
 	if err != nil {
 		v.failed("open", err)
 		return

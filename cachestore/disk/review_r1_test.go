@@ -166,3 +166,45 @@ func TestRemovalOfWhatIsJustWritten(t *testing.T) {
 	b.forge.Remove(v.key)
 	b.end()
 }
+
+// A segment that is let go of while it is being loaded leaves nothing in the index, and is
+// no fault of the disk.
+func TestEvictedWhileLoading(t *testing.T) {
+	t.Parallel()
+	for _, op := range []faultfs.Op{faultfs.OpOpen, faultfs.OpRead} {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			b := newBare(t, 16<<20)
+			for i := range 48 {
+				b.mustPut(versionOf(i, i, 200_000))
+			}
+			b.settle()
+			b.close()
+			gate, reached := make(chan struct{}), make(chan struct{})
+			oldest := segmentFiles(b.fs)[0]
+			b.fs.Inject(faultfs.Rule{
+				Op: op, PathContains: filepath.Base(oldest), After: 1, Times: 1, Delay: gate, Call: func() { close(reached) },
+			})
+			if err := b.tryOpen(); err != nil {
+				t.Fatal(err)
+			}
+			<-reached // its head has been read, its foot has not
+			there := func() bool { _, err := b.fs.Read(oldest); return err == nil }
+			for i := 0; there() && i < 1000; i++ {
+				b.mustPut(versionOf(1000+i, i, 200_000))
+				b.settle()
+			}
+			close(gate)
+			b.depot.loaded.Wait()
+			for f := range b.depot.index.all {
+				if b.depot.segments.at(f.at) == nil {
+					t.Errorf("an entry stands in segment %d, which is gone", f.at.segment())
+				}
+			}
+			if s := b.depot.Stats(); s.Errors > 0 || s.Folders[0].State != Working.String() {
+				t.Errorf("%d errors, the folder is %s", s.Errors, s.Folders[0].State)
+			}
+			b.end()
+		})
+	}
+}

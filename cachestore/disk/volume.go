@@ -240,7 +240,9 @@ func (v *volume) count(s *segment, n int64) {
 func (v *volume) resize(s *segment, n int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.count(s, n-s.bytes.Swap(n))
+	if !s.gone.Load() { // else what it took is given back already, or is about to be
+		v.count(s, n-s.bytes.Swap(n))
+	}
 }
 
 // smallShare is the part of a folder that the log of what is new may take, while the
