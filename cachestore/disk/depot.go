@@ -291,6 +291,10 @@ func (d *Depot) bury(n name, key httpcache.Key, variant httpcache.VariantID, at 
 	if at != 0 && (!there || f.at != at) {
 		return false
 	}
+	var until uint64
+	if at != 0 {
+		until = d.numbers.Load() + 1 // what waits came later, and is not meant
+	}
 	s := d.segments.at(f.at)
 	dropped := there && d.drop(n, f.at)
 	if !dropped && !d.loading.Load() && at != 0 {
@@ -298,7 +302,7 @@ func (d *Depot) bury(n name, key httpcache.Key, variant httpcache.VariantID, at 
 	}
 	for _, v := range d.volumes {
 		if d.loading.Load() || s != nil && s.volume == v || v.queue.has(n) {
-			v.queue.bury(graveOf(itemGrave, n, key, variant)...)
+			v.queue.bury(graveOf(itemGrave, n, key, variant, until)...)
 		}
 	}
 	return dropped
@@ -370,7 +374,7 @@ func (d *Depot) Remove(key httpcache.Key) int {
 	}
 	for _, v := range d.volumes {
 		if cancelled || len(kept) > 0 || d.loading.Load() || v.queue.hasTag(tag) {
-			v.queue.bury(graveOf(itemGraves, name{tag: tag}, key, 0)...)
+			v.queue.bury(graveOf(itemGraves, name{tag: tag}, key, 0, 0)...)
 		}
 	}
 	return gone

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"perigee/cachestore"
 	"perigee/internal/faultfs"
 )
 
@@ -207,4 +208,43 @@ func TestEvictedWhileLoading(t *testing.T) {
 			b.end()
 		})
 	}
+}
+
+// What comes while an older version is let go of outlives a restart.
+func TestDiscardDoesNotStrikeWhatWaits(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, testSize)
+	v := versionOf(1, 1, 1000)
+	older := b.mustPut(v)
+	b.settle()
+	gate, reached := make(chan struct{}), make(chan struct{})
+	b.fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Times: 1, Delay: gate, Call: func() { close(reached) }})
+	d := b.depot
+	filler, o := b.forged(versionOf(2, 2, 1000)), b.forged(versionOf(1, 3, 1000))
+	done := make(chan bool, 2)
+	put := func(o *cachestore.Object) { done <- d.Put(o) }
+	go put(filler)
+	<-reached
+	i := &item{kind: itemPut, name: nameOf(v.key, o.Variant()), object: o, bytes: waitingBytes(o), done: make(chan bool, 1)}
+	if !d.volumes[0].queue.add(i) {
+		t.Fatal("not taken")
+	}
+	if !d.Discard(older) {
+		t.Fatal("the older version was not kept")
+	}
+	close(gate)
+	if !<-done || !<-i.done {
+		t.Fatal("not kept")
+	}
+	b.settle()
+	if !b.shows(versionOf(1, 3, 1000), o.Born().Seq) {
+		t.Fatal("not shown")
+	}
+	b.forge.Remove(v.key)
+	b.forge.Remove(versionOf(2, 0, 0).key)
+	b.reopen()
+	if !b.shows(versionOf(1, 3, 1000), o.Born().Seq) {
+		t.Error("after a restart what came after the one that was discarded is not shown")
+	}
+	b.end()
 }
