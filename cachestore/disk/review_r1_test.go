@@ -248,3 +248,40 @@ func TestDiscardDoesNotStrikeWhatWaits(t *testing.T) {
 	}
 	b.end()
 }
+
+// No segment becomes longer than what was taken for it, however much was written again
+// into it before the record that it was made for.
+func TestSegmentsKeepTheirLength(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 16<<20)
+	v := b.depot.volumes[0]
+	const n = 60
+	b.depot.ghosts.fit(1 << 16)
+	for i := range n {
+		o := b.mustPut(versionOf(i, i, 1000))
+		b.depot.Remove(o.Key())
+		b.depot.ghosts.add(nameOf(o.Key(), o.Variant())) // they go to the main log
+	}
+	for i := range 5 * n {
+		b.mustPut(versionOf(i%n, 500+i, 250_000))
+	}
+	for i := range 5 * n {
+		for f := range b.depot.index.all {
+			b.depot.index.touch(f.name)
+		}
+		b.mustPut(versionOf(i%n, 1000+i, 250_000))
+		b.settle()
+		v.mu.Lock()
+		for _, s := range v.segments[logMain] {
+			if got := s.bytes.Load(); got > v.segmentBytes {
+				t.Errorf("after %d objects a segment takes %d bytes, of %d", i, got, v.segmentBytes)
+			}
+		}
+		v.mu.Unlock()
+		if t.Failed() {
+			break
+		}
+	}
+
+	b.end()
+}
