@@ -285,3 +285,20 @@ func TestSegmentsKeepTheirLength(t *testing.T) {
 
 	b.end()
 }
+
+// A look-up that waits for nobody makes no timer.
+func TestRecallAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	b := newBare(t, testSize)
+	v := versionOf(1, 1, 1000)
+	b.mustPut(v)
+	b.settle()
+	var room [4]*cachestore.Object
+	const most = 22
+	if n := testing.AllocsPerRun(200, func() { b.depot.Recall(v.key, nil, room[:0]) }); n > most {
+		t.Errorf("%v allocations for a record that is in memory, want %d at most", n, most)
+	}
+	b.end()
+}
