@@ -152,6 +152,9 @@ func (f *Fill) keepWhole() (kept *Object, owned bool) {
 // keepSpilled is keepBelow for a body that is in the depot already.
 func (f *Fill) keepSpilled() (kept *Object, owned bool) {
 	s, o := f.store, f.object
+	if f.removed.Load() {
+		return nil, false
+	}
 	if !s.putBelow(o) {
 		s.counts.refused.Add(1)
 		return nil, false

@@ -24,9 +24,16 @@ const deepRAM = 16 << 20
 
 func newDeepRig(t testing.TB, limit int64) *deepRig {
 	t.Helper()
+	return newDeepRigOver(t, limit, func(r *deepRig) (cachestore.Tier, cachestore.Depot) { return r.tier, r.depot })
+}
+
+// newDeepRigOver returns one whose store is over what wrap makes of its tiers.
+func newDeepRigOver(t testing.TB, limit int64, wrap func(*deepRig) (cachestore.Tier, cachestore.Depot)) *deepRig {
+	t.Helper()
 	r := &deepRig{rig: newRig(t, limit)}
 	r.depot = storetest.NewDepot(r.budget, 64<<20)
-	r.store = cachestore.New(cachestore.Options{Budget: r.budget, Home: r.tier, Depot: r.depot})
+	tier, depot := wrap(r)
+	r.store = cachestore.New(cachestore.Options{Budget: r.budget, Home: tier, Depot: depot})
 	return r
 }
 
@@ -140,10 +147,8 @@ func checkDepotKeeps(t *testing.T, n, ramMax int, known bool) {
 // Where memory has no room, the depot keeps what comes, and serves it.
 func TestDepotAlone(t *testing.T) {
 	t.Parallel()
-	r := newDeepRig(t, deepRAM)
+	r := newDeepRigOver(t, deepRAM, func(r *deepRig) (cachestore.Tier, cachestore.Depot) { return stingyTier{r.tier}, r.depot })
 	defer r.close()
-	busy := &stingyTier{Tier: r.tier}
-	r.store = cachestore.New(cachestore.Options{Budget: r.budget, Home: busy, Depot: r.depot})
 	for i, n := range []int{0, 1000, 100_000, 300_000, 2_000_000} {
 		for j, known := range []bool{true, false} {
 			body := storetest.Content(i, n)
@@ -396,8 +401,8 @@ func TestSpillThatIsNotKept(t *testing.T) {
 				if got := r.get(1); len(got) != 0 || r.depot.Objects() != 0 {
 					t.Errorf("Get found %d, the depot has %d", len(got), r.depot.Objects())
 				}
-				if used := r.budget.Used() - r.fixed; used != 0 {
-					t.Errorf("%d bytes are reserved for nothing", used)
+				if used := r.budget.Used() - r.fixed; used != 0 || r.depot.Dropped.Load() != 1 {
+					t.Errorf("%d bytes are reserved for nothing; %d spills were dropped, want 1", used, r.depot.Dropped.Load())
 				}
 				r.close()
 			})

@@ -198,6 +198,9 @@ func TestNothingOldComesUp(t *testing.T) {
 			go func() { ended <- f.Copy(context.Background(), bytes.NewReader(latest)) }()
 			synctest.Wait()
 			r.evict(1) // memory lets it go before the disk has it
+			if used := r.budget.Used() - r.fixed; n < 1<<20 && used < int64(n) {
+				t.Errorf("%d bytes wait to be written, and %d are reserved", n, used)
+			}
 			for range 3 {
 				for _, o := range r.get(1) {
 					r.store.Use(o)

@@ -17,5 +17,12 @@
 // shares the bytes of the one before, and takes its place in the tier. Only what has
 // a strong validator is united, and only with what the tier has at that moment.
 //
+// Beneath memory there may be a [Depot], whose objects outlive the process. What both
+// have under a key and variant is the same, or memory has it alone. A body may be in
+// memory, or be read block by block from its [Source], or arrive so long that it goes to
+// the depot meanwhile. Nobody who reads what arrives waits for a disk to write, and what is
+// damaged or gone there is found to be so before its first byte is sent, or ends the
+// reader with [ErrDamaged].
+//
 // Start reading at [Store.Begin], then [Fill.Copy] and [Reader.Next].
 package cachestore

@@ -2,6 +2,7 @@ package cachestore
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 )
 
@@ -50,7 +51,7 @@ func (s *Store) stopLifting() {
 func (s *Store) offer(objects []*Object, from int) []*Object {
 	kept := objects[:from]
 	for _, o := range objects[from:] {
-		if o.offered.Swap(true) || !o.lean() {
+		if o.offered.Swap(true) || !o.lean() || !s.worthOffering(o) {
 			kept = append(kept, o)
 			continue
 		}
@@ -71,6 +72,25 @@ func (s *Store) offer(objects []*Object, from int) []*Object {
 	return kept
 }
 
+// offersInFull is how many look-ups it takes, on average, until memory that is full is
+// asked to let others leave for something. What is asked for often comes up soon all the
+// same, and the others do not pay for being weighed: that costs more than the read.
+const offersInFull = 8
+
+// worthOffering tells whether o is to be offered now.
+func (s *Store) worthOffering(o *Object) bool {
+	need := o.metaBytes
+	if n := o.leanBytes(); n <= liftNowBytes {
+		need += n
+	}
+	return s.hasRoom(need)
+}
+
+// hasRoom tells whether n bytes are free, and now and then that they are.
+func (s *Store) hasRoom(n int64) bool {
+	return s.budget.Used()+n < s.budget.Limit() || rand.Uint32N(offersInFull) == 0
+}
+
 // leanBytes is how many bytes of o's bodies are not in memory.
 func (o *Object) leanBytes() (n int64) {
 	for b := range o.bodies {
@@ -88,7 +108,7 @@ func (s *Store) useBelow(o *Object) {
 	if !o.lean() || o.Partial() || o.leanBytes() > s.ramMax {
 		return
 	}
-	if n := o.lifted.Add(1); n&(n-1) != 0 {
+	if n := o.lifted.Add(1); n&(n-1) != 0 || !s.hasRoom(o.leanBytes()) {
 		return
 	}
 	select {

@@ -132,7 +132,7 @@ func storeKey() *key {
 				"the node runs without it and says so in its log.",
 		},
 		{
-			name: "size", kind: kindSize, isRequired: true, example: "100GiB", doc: "How much of the disk what is stored may take. What `state` keeps is not counted.",
+			name: "size", kind: kindSize, isRequired: true, example: "100GiB", doc: "How much of the disk all files in the folder may take together, also those of others, such as what `state` keeps there.",
 			least: "64MiB", because: "a disk is cut into segments of at least 1 MiB, and with fewer than 64 of them it is of little use",
 		},
 	}

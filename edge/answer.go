@@ -163,7 +163,7 @@ func (x *exchange) sendBody(o *cachestore.Object, p part) {
 		return
 	}
 	reader := &x.reader
-	if err := o.OpenInto(reader, p.off, p.n); err != nil {
+	if err := o.OpenContext(x.ctx, reader, p.off, p.n); err != nil {
 		x.refetchGone()
 		return
 	}

@@ -73,7 +73,7 @@ func (x *exchange) openCoded(o *cachestore.Object) *cachestore.Object {
 // findCoded opens x's reader on the coded body that is stored under key.
 func (x *exchange) findCoded(key httpcache.Key) *cachestore.Object {
 	for _, each := range x.h.store.Get(key, x.objects[:0]) {
-		if each.OpenInto(&x.reader, 0, -1) == nil {
+		if each.OpenContext(x.ctx, &x.reader, 0, -1) == nil {
 			return each
 		}
 	}

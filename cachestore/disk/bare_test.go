@@ -40,6 +40,7 @@ type bare struct {
 	forgeTier   *ram.Tier
 	forge       *cachestore.Store
 	births      int64
+	why         string            // the last object could not be read
 	versions    map[int64]version // of everything that was ever stored, by birth
 }
 
@@ -123,6 +124,14 @@ func (b *bare) tryOpen() error {
 // close closes the depot and checks that nothing is held any more.
 func (b *bare) close() {
 	b.t.Helper()
+	b.settle()
+	for s := range b.depot.segments.each {
+		s.mu.Lock()
+		if s.pins != 0 {
+			b.t.Errorf("%s is pinned %d times, and nobody reads", s.path, s.pins)
+		}
+		s.mu.Unlock()
+	}
 	if err := b.depot.Close(context.Background()); err != nil {
 		b.t.Errorf("Close: %v", err)
 	}
@@ -238,6 +247,12 @@ func (b *bare) spill(v version) (ok bool) {
 			break
 		}
 		p = p[n:]
+		for int64(v.size-len(p))-s.Source().Size() > 2<<20 {
+			before := s.Source().Size()
+			if <-s.Grown(); s.Source().Size() == before {
+				break // it may have failed
+			}
+		}
 	}
 	if !s.End() || s.Source().Size() != int64(v.size) {
 		s.Drop()
@@ -318,6 +333,7 @@ func (b *bare) readAll(v version, o *cachestore.Object) bool {
 			if !bytes.HasPrefix(want, got) {
 				b.t.Fatalf("%s: wrong bytes before %v", v.etag, err)
 			}
+			b.why = fmt.Sprintf("%s, birth %d, from %d: %d bytes, then %v; drops %v", v.etag, o.Born().Seq, e.First, len(got), err, b.depot.Stats().Drops)
 			return false
 		case err != nil:
 			b.t.Fatalf("%s: %v", v.etag, err)
@@ -364,7 +380,7 @@ func segmentFiles(fs *faultfs.FS) (paths []string) {
 }
 
 // putPart stores the bytes from first to end of a version, beside those that are there.
-func (b *bare) putPart(v version, first, end int) bool {
+func (b *bare) putPart(v version, first, end int) (o *cachestore.Object, ok bool) {
 	b.t.Helper()
 	b.births++
 	b.versions[b.births] = v
@@ -384,9 +400,9 @@ func (b *bare) putPart(v version, first, end int) bool {
 	}
 	for _, o := range b.forge.Get(v.key, nil) {
 		if o.Variant() == with.Stored.Variant() {
-			return b.depot.Put(o)
+			return o, b.depot.Put(o)
 		}
 	}
 	b.t.Fatalf("the forge keeps no part of %s", v.etag)
-	return false
+	return nil, false
 }

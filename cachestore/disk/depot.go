@@ -317,7 +317,7 @@ func (d *Depot) drop(n name, at place) bool {
 	d.loadMu.Lock()
 	defer d.loadMu.Unlock()
 	if d.graves != nil {
-		d.graves.add(nameIn{nil, n}, d.numbers.Load())
+		d.graves.add(nameIn{name: n}, d.numbers.Load())
 	}
 	return d.index.drop(n, at)
 }
@@ -330,7 +330,7 @@ func (d *Depot) forbid(n name) {
 	d.loadMu.Lock()
 	defer d.loadMu.Unlock()
 	if d.graves != nil {
-		d.graves.add(nameIn{nil, n}, d.numbers.Load())
+		d.graves.add(nameIn{name: n}, d.numbers.Load())
 	}
 }
 
@@ -356,7 +356,7 @@ func (d *Depot) Remove(key httpcache.Key) int {
 	if d.loading.Load() {
 		d.loadMu.Lock()
 		if d.graves != nil {
-			d.graves.addAll(tagIn{nil, tag}, d.numbers.Load())
+			d.graves.addAll(tagIn{tag: tag}, d.numbers.Load())
 		}
 		d.loadMu.Unlock()
 	}

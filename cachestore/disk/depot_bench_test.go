@@ -92,6 +92,41 @@ func BenchmarkHit(b *testing.B) {
 	}
 }
 
+// BenchmarkStoreHit is a hit of the whole store: memory is full of others, so most of what
+// is asked for is read, and offered to it.
+func BenchmarkStoreHit(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := realRig(b, 64<<20, 1<<30)
+			defer r.close()
+			count := 512 << 20 / n
+			body := storetest.Content(1, n)
+			for i := range count {
+				r.put(i, body)
+			}
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			var next atomic.Int64
+			ctx := context.Background()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				var reader cachestore.Reader
+				var room [4]*cachestore.Object
+				for pb.Next() {
+					i := int(next.Add(7919)) % count
+					for _, o := range r.store.Get(storetest.Key(i), room[:0]) {
+						readAll(b, ctx, &reader, o)
+						r.store.Use(o)
+					}
+				}
+			})
+			s := r.store.Stats()
+			b.ReportMetric(float64(s.Promoted)/float64(b.N), "promoted/op")
+			b.ReportMetric(float64(r.depot.Stats().ReadBytes)/float64(b.N)/float64(n), "read/asked")
+		})
+	}
+}
+
 func readAll(b *testing.B, ctx context.Context, reader *cachestore.Reader, o *cachestore.Object) {
 	if err := o.OpenInto(reader, 0, -1); err != nil {
 		b.Fatal(err)

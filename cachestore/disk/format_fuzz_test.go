@@ -50,7 +50,10 @@ func aSegment() (p []byte, entries []entry) {
 	segmentHead{id: fuzzID, first: 5, size: 1 << 20, marksKey: 7, volume: 9}.encode(p)
 	var births span
 	for i, h := range []recordHead{
-		{kind: kindObject, flags: flagRefers}, {kind: kindPiece}, {kind: kindGrave, until: 7}, {kind: kindGraves, until: 8},
+		{kind: kindObject, flags: flagRefers},
+		{kind: kindPiece},
+		{kind: kindGrave, until: 7},
+		{kind: kindGraves, until: 8},
 		{kind: kindObject, flags: flagPartial},
 	} {
 		h.key, h.number = storetest.Key(i), uint64(i+6)
@@ -216,7 +219,9 @@ func FuzzFoot(f *testing.F) {
 			if e.off < segmentHeadBytes || e.length <= 0 || e.off+e.length > int64(tailAt) {
 				t.Errorf("%+v is not in a file of %d bytes", e, len(file))
 			}
-			newPlace(1, e.off, e.length) // panics if it is none
+			if at := newPlace(1, e.off, e.length); at.off() != e.off { // it panics if it is none
+				t.Errorf("%+v is at %d", e, at.off())
+			}
 		}
 	})
 }

@@ -12,14 +12,16 @@ type graves struct {
 	full  bool
 }
 
-// nameIn is a name in a folder, nil for all of them.
+// nameIn is a name, as a log of a folder has it; without one in all of them.
 type nameIn struct {
 	volume *volume
+	log    logKind
 	name
 }
 
 type tagIn struct {
 	volume *volume
+	log    logKind
 	tag    uint64
 }
 
@@ -47,7 +49,15 @@ func (g *graves) addAll(at tagIn, number uint64) {
 	g.tags[at] = max(g.tags[at], number)
 }
 
-// cover tells whether the record of a number has been removed since from the folder v.
-func (g *graves) cover(v *volume, n name, number uint64) bool {
-	return max(g.names[nameIn{v, n}], g.names[nameIn{nil, n}], g.tags[tagIn{v, n.tag}], g.tags[tagIn{nil, n.tag}]) > number
+// cover is the number up to which records of n in s have been removed since; lasting is
+// what the segment's own log says of it, which it does as long as it has the records.
+func (g *graves) cover(s *segment, n name) (until, lasting uint64) {
+	until = max(g.names[nameIn{name: n}], g.tags[tagIn{tag: n.tag}])
+	for log := range logKinds {
+		number := max(g.names[nameIn{s.volume, log, n}], g.tags[tagIn{s.volume, log, n.tag}])
+		if until = max(until, number); log == s.log {
+			lasting = number
+		}
+	}
+	return until, lasting
 }

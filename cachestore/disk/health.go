@@ -140,6 +140,7 @@ func (v *volume) takeOut(why string, err error) {
 			v.depot.counts.dropped(dropTakenOut)
 		}
 	}
+	v.depot.noteAbsence(v)
 }
 
 // sayDamage says, once for each segment, that some of it is damaged.

@@ -17,12 +17,16 @@ const headStart = 4
 func (d *Depot) startLoading() {
 	d.graves = newGraves()
 	d.loading.Store(true)
+	d.dropAbsent()
 	for _, v := range d.volumes {
 		if v.State() == Out {
 			continue
 		}
 		v.unread = v.list()
 		v.measure()
+		for v.over() && v.dropUnread() {
+			continue // it may have had more room, or files be back that a power cut did not let go
+		}
 		for range headStart {
 			if first, ok := v.nextUnread(); ok {
 				v.load(first)
@@ -347,17 +351,21 @@ func (d *Depot) install(s *segment, entries []entry) {
 		d.raiseNumbers(e.number)
 		switch e.kind {
 		case kindGrave:
-			d.graves.add(nameIn{s.volume, e.name}, e.number)
+			d.graves.add(nameIn{s.volume, s.log, e.name}, e.number)
 			d.dropOlder(s.volume, e.name, e.number)
 		case kindGraves:
-			d.graves.addAll(tagIn{s.volume, e.tag}, e.number)
+			d.graves.addAll(tagIn{s.volume, s.log, e.tag}, e.number)
 			var room [4]found
 			for _, f := range d.index.find(e.tag, room[:0]) {
 				d.dropOlder(s.volume, f.name, e.number)
 			}
 		case kindObject:
-			if !d.graves.cover(s.volume, e.name, e.number) {
+			until, lasting := d.graves.cover(s, e.name)
+			switch {
+			case until <= e.number:
 				d.installOne(s, e)
+			case lasting <= e.number:
+				d.buryFound(s, newPlace(s.slot, e.off, e.length), until)
 			}
 		}
 	}
@@ -377,9 +385,25 @@ func (d *Depot) installOne(s *segment, e entry) {
 	if other == nil || other.volume == s.volume && other.log == s.log {
 		return // what was found first is newer
 	}
-	// Logs do not have an order among them: the record itself says.
-	if h, err := d.headAt(other, f.at); err == nil && h.number < e.number {
+	// Logs do not have an order among them: the record itself says. The older one is buried,
+	// since it may outlive the other: the process ended before that was done.
+	h, err := d.headAt(other, f.at)
+	if err != nil {
+		return
+	}
+	older, until := s, h.number
+	if h.number < e.number {
+		older, until = other, e.number
 		d.index.swap(e.name, f.at, at, e.flags)
+	}
+	older.volume.queue.bury(&item{kind: itemGrave, name: e.name, key: h.key, variant: h.variant, log: older.log, until: until})
+}
+
+// buryFound writes down in the log of s that the record at a place has been removed: what
+// says so stands in another log, and may go before it.
+func (d *Depot) buryFound(s *segment, at place, until uint64) {
+	if h, err := d.headAt(s, at); err == nil {
+		s.volume.queue.bury(&item{kind: itemGrave, name: h.name(), key: h.key, variant: h.variant, log: s.log, until: until})
 	}
 }
 
@@ -393,6 +417,7 @@ func (d *Depot) dropOlder(v *volume, n name, number uint64) {
 	if s := d.segments.at(f.at); s != nil && s.volume == v {
 		if h, err := d.headAt(s, f.at); err == nil && h.number < number {
 			d.index.drop(n, f.at)
+			d.buryFound(s, f.at, number)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"perigee/cachestore"
 	"perigee/internal/faultfs"
@@ -179,4 +180,118 @@ func TestPowerCuts(t *testing.T) {
 		}
 		b.end()
 	}
+}
+
+// A body as long as is said to be kept is kept, also where the folder is full.
+func TestLongestBodyIsKeptInAFullFolder(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 32<<20)
+	for i := range 40 {
+		o := b.mustPut(versionOf(i, 0, 1<<20))
+		b.depot.Touch(o)
+	}
+	b.settle()
+	v := versionOf(100, 1, int(b.depot.MaxBytes()))
+	if !b.spill(v) {
+		t.Fatalf("a body of %d bytes is refused in a folder of %d: %+v", v.size, 32<<20, b.depot.Stats())
+	}
+	if !b.shows(v, b.births) {
+		t.Error("it is not shown")
+	}
+	b.reopen()
+	if !b.shows(v, b.births) {
+		t.Error("it is not shown after a restart")
+	}
+	b.end()
+}
+
+// A folder that has been given less room takes no more at once.
+func TestFolderIsMadeSmaller(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 16<<20)
+	for i := range 60 {
+		b.mustPut(versionOf(i, 0, 250_000))
+	}
+	last := b.versions[b.births]
+	born := b.births
+	b.close()
+	b.folders[0].Size = 6 << 20
+	b.open()
+	b.du()
+	if !b.shows(last, born) {
+		t.Error("what was stored last is not shown: the oldest goes first")
+	}
+	if s := b.depot.Stats(); s.Objects < 10 {
+		t.Errorf("%d objects are left of 60 in 6 of 16 MiB", s.Objects)
+	}
+	b.end()
+}
+
+// A clock that is put back does not make the older of two versions the newer one.
+func TestClockIsPutBack(t *testing.T) {
+	t.Parallel()
+	for name, restart := range restarts {
+		b := newBare(t, 8<<20)
+		v, next := versionOf(1, 1, 100), versionOf(1, 2, 200)
+		removed := versionOf(2, 2, 100)
+		b.mustPut(v)
+		b.mustPut(removed)
+		b.advance(-365 * 24 * time.Hour)
+		restart(b)
+		born := b.mustPut(next).Born().Seq
+		b.depot.Remove(removed.key)
+		for range 3 {
+			b.advance(-24 * time.Hour)
+			restart(b)
+			if got, _ := b.look(v.key); got[""] != born {
+				t.Errorf("%s: birth %d is shown, want %d", name, got[""], born)
+			}
+			if got, _ := b.look(removed.key); len(got) != 0 {
+				t.Errorf("%s: %v is shown, which was removed", name, got)
+			}
+		}
+		b.end()
+	}
+}
+
+// A removal stands in both logs of a folder. Where it is lost in that of the record, it is
+// written there anew, since the other log may let it go first.
+func TestRemovalIsWrittenAnew(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 16<<20)
+	v := versionOf(1, 1, 300)
+	b.mustPut(v)
+	b.reopen()
+	if !b.depot.Discard(b.depot.Recall(v.key, nil, nil)[0]) {
+		t.Fatal("Discard finds nothing")
+	}
+	b.settle()
+	b.close()
+	graves := make(map[logKind]string)
+	for _, path := range segmentFiles(b.fs) {
+		data, err := b.fs.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := decodeSegmentHead(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		graves[h.log] = path // the last of each log
+	}
+	if len(graves) != int(logKinds) {
+		t.Fatalf("segments %v; want some of both logs", graves)
+	}
+	for _, step := range []logKind{logSmall, logMain} {
+		if err := b.fs.Discard(graves[step]); err != nil {
+			t.Fatal(err)
+		}
+		b.open()
+		if got, _ := b.look(v.key); len(got) != 0 {
+			t.Errorf("%v is shown without the removal in log %d", got, step)
+		}
+		b.settle()
+		b.close()
+	}
+	b.end()
 }

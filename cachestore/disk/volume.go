@@ -429,6 +429,13 @@ func (v *volume) room(n int64) bool {
 	return v.bytes+n*v.segmentBytes+v.others.Load()+v.slack() <= v.limit
 }
 
+// over tells that the folder takes more than it may.
+func (v *volume) over() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.bytes+v.others.Load() > v.limit
+}
+
 // slack is for what the medium takes beyond the lengths of files: their names, the
 // rounding to its blocks.
 func (v *volume) slack() int64 {

@@ -22,7 +22,8 @@ type writer struct {
 	meta    []byte            // room for metadata
 	keeping bool              // what is gathered is written again
 	made    int               // segments, and tries to make one
-	late    []*item           // removals to be written when the folder has rested
+	owed    []*item           // removals that could not be written yet
+	ending  bool              // nothing more will come: what is owed is written now or never
 	spare   [logKinds]int64   // bytes that might have been written again and were not
 }
 
@@ -56,7 +57,9 @@ func (v *volume) run() {
 	for {
 		<-v.queue.wake
 		items, last := v.queue.take()
-		w.writeLate()
+		if len(w.owed) > 0 && v.State() == Working {
+			w.pay()
+		}
 		for _, i := range items {
 			w.write(i)
 		}
@@ -65,12 +68,16 @@ func (v *volume) run() {
 			break
 		}
 	}
-	v.depot.counts.gravesLost.Add(int64(len(w.late)))
 	// Nothing is taken any more, but what came between the last look and the end.
 	items, _ := v.queue.take()
 	for _, i := range items {
 		w.volume.queue.finish(i, false)
 	}
+	if w.ending = true; !v.queue.hurried() {
+		w.pay()
+		w.flush()
+	}
+	v.depot.counts.gravesLost.Add(int64(len(w.owed)))
 	for k := range w.logs {
 		w.logs[k].sealSegment()
 	}
@@ -109,44 +116,40 @@ func (w *writer) writeIf(i *item) {
 	w.writeObject(i)
 }
 
-// postpone keeps a removal until the folder has rested, and tells whether it could. It
-// counts as of now: what comes after it is not removed.
-func (w *writer) postpone(i *item) bool {
-	if w.volume.State() == Out || w.volume.queue.hurried() || len(w.late) >= maxGraves {
-		return false
-	}
-	if i.until == 0 {
-		i.until = w.number()
-	}
-	w.late = append(w.late, i)
-	return true
-}
-
-// writeLate writes the removals that were postponed, if that is possible now.
-func (w *writer) writeLate() {
-	if len(w.late) == 0 || w.volume.State() == Resting {
-		return
-	}
-	late := w.late
-	w.late = nil
-	for _, i := range late {
-		w.write(i)
-	}
-}
-
 // refuse tells that nothing comes of an item.
 func (w *writer) refuse(i *item) {
-	d := w.volume.depot
-	if (i.kind == itemGrave || i.kind == itemGraves) && w.postpone(i) {
-		return
-	}
 	switch i.kind {
 	case itemPiece:
 		i.spill.fail()
 	case itemGrave, itemGraves:
-		d.counts.gravesLost.Add(1)
+		w.owe(i)
 	}
 	w.volume.queue.finish(i, false)
+}
+
+// maxOwed is how many removals are kept until the medium takes them.
+const maxOwed = 1 << 14
+
+// owe keeps a removal that could not be written, to be tried again: what it is about
+// would be back at the next start.
+func (w *writer) owe(i *item) {
+	if w.volume.State() == Out || w.ending || len(w.owed) >= maxOwed {
+		w.volume.depot.counts.gravesLost.Add(1)
+		return
+	}
+	if i.until == 0 {
+		i.until = w.number() // what is stored from now on does not count
+	}
+	w.owed = append(w.owed, i)
+}
+
+// pay writes the removals that are owed.
+func (w *writer) pay() {
+	owed := w.owed
+	w.owed = nil
+	for _, i := range owed {
+		w.logs[i.log].bury(i)
+	}
 }
 
 // record makes room for a record of n bytes behind what is gathered, and returns it and
@@ -263,7 +266,7 @@ func (w *appender) turn() bool {
 	w.flush()
 	w.sealSegment()
 	v, d := w.volume, w.volume.depot
-	if v.State() != Working {
+	if state := v.State(); state != Working && (state == Out || !w.ending) {
 		return false
 	}
 	first := d.numbers.Add(1)

@@ -21,8 +21,9 @@ type Depot struct {
 	budget *cachestore.Budget
 	most   int64 // MaxBytes
 
-	// Pins and Blocks are how many are held now, Touched how often Touch was called.
-	Pins, Blocks, Touched atomic.Int64
+	// Pins and Blocks are how many are held now, Touched and Dropped how often objects
+	// were touched and spills dropped.
+	Pins, Blocks, Touched, Dropped atomic.Int64
 
 	mu       sync.Mutex // guards what follows
 	changed  *sync.Cond // whenever what is below has

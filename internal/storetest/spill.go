@@ -108,6 +108,7 @@ func (s *spill) Drop() {
 	defer s.mu.Unlock()
 	s.failed = true
 	s.source.gone.Store(true)
+	s.depot.Dropped.Add(1)
 }
 
 // source implements [cachestore.Source].
