@@ -284,9 +284,16 @@ func (d *Depot) supersede(n name, o *cachestore.Object) {
 // bury takes a name out of the index, if it stands at the given place or at is 0, and
 // writes down that it has gone.
 func (d *Depot) bury(n name, key httpcache.Key, variant httpcache.VariantID, at place) bool {
+	if at == 0 {
+		d.forbid(n)
+	}
 	f, there := d.index.get(n)
 	if at != 0 && (!there || f.at != at) {
 		return false
+	}
+	var until uint64
+	if at != 0 {
+		until = d.numbers.Load() + 1 // what waits came later, and is not meant
 	}
 	s := d.segments.at(f.at)
 	dropped := there && d.drop(n, f.at)
@@ -295,7 +302,7 @@ func (d *Depot) bury(n name, key httpcache.Key, variant httpcache.VariantID, at 
 	}
 	for _, v := range d.volumes {
 		if d.loading.Load() || s != nil && s.volume == v || v.queue.has(n) {
-			v.queue.bury(graveOf(itemGrave, n, key, variant)...)
+			v.queue.bury(graveOf(itemGrave, n, key, variant, until)...)
 		}
 	}
 	return dropped
@@ -313,6 +320,18 @@ func (d *Depot) drop(n name, at place) bool {
 		d.graves.add(nameIn{name: n}, d.numbers.Load())
 	}
 	return d.index.drop(n, at)
+}
+
+// forbid has nothing of a name be found that has yet to be loaded.
+func (d *Depot) forbid(n name) {
+	if !d.loading.Load() {
+		return
+	}
+	d.loadMu.Lock()
+	defer d.loadMu.Unlock()
+	if d.graves != nil {
+		d.graves.add(nameIn{name: n}, d.numbers.Load())
+	}
 }
 
 // Discard implements [cachestore.Depot].
@@ -342,18 +361,21 @@ func (d *Depot) Remove(key httpcache.Key) int {
 		}
 		d.loadMu.Unlock()
 	}
+	gone := 0 // what is shown after it was cancelled is found below
+	for _, v := range d.volumes {
+		gone += v.queue.cancelTag(tag)
+	}
+	cancelled := gone > 0
 	var room [4]found
 	kept := d.index.find(tag, room[:0])
-	gone := 0
 	for _, f := range kept {
 		if d.index.drop(f.name, f.at) {
 			gone++
 		}
 	}
 	for _, v := range d.volumes {
-		gone += v.queue.cancelTag(tag)
-		if len(kept) > 0 || d.loading.Load() || v.queue.hasTag(tag) {
-			v.queue.bury(graveOf(itemGraves, name{tag: tag}, key, 0)...)
+		if cancelled || len(kept) > 0 || d.loading.Load() || v.queue.hasTag(tag) {
+			v.queue.bury(graveOf(itemGraves, name{tag: tag}, key, 0, 0)...)
 		}
 	}
 	return gone

@@ -80,6 +80,13 @@ func (v *volume) dropOldest() bool {
 	return true
 }
 
+// fit lets the oldest segments go until what there is fits the folder, which may have
+// been given less than it had at the last start.
+func (v *volume) fit() {
+	for v.State() == Working && !v.queue.hurried() && !v.room(0) && v.dropOldest() {
+	}
+}
+
 // makeRoom lets go so many segments that the next one will find room.
 func (w *writer) makeRoom() {
 	v := w.volume
@@ -114,6 +121,7 @@ func (w *writer) evict(s *segment) {
 // tells that the entries are all that s has.
 func (w *writer) clearOut(s *segment, entries []entry, all bool) {
 	d := w.volume.depot
+	s.leaving.Store(true)
 	if !all {
 		for f := range d.index.all {
 			if f.at.segment() == s.slot && d.drop(f.name, f.at) {

@@ -20,6 +20,7 @@ const (
 	formatVersion = 1
 
 	segmentMagic = 0x3153474553475250 // "PRGSEGS1"
+	letGoMagic   = 0x31454e4f47475250 // "PRGGONE1"
 	recordMagic  = 0x43524750         // "PGRC"
 	blockMagic   = 0x4b4c4250         // "PBLK"
 	tailMagic    = 0x314c494154475250 // "PRGTAIL1"

@@ -82,13 +82,25 @@ func (v *volume) load(first uint64) {
 		v.reject(path, errDamaged)
 		return
 	}
-	v.others.Store(max(v.others.Load()-s.bytes.Load(), 0)) // it is counted as a segment now
+	v.forgetOther(s.bytes.Load()) // it is counted as a segment now
 	d.files.add(s.number, s.path, nil)
 	entries, err := v.entriesOf(s)
-	if err != nil {
+	if err != nil && !errors.Is(err, errGoneSegment) {
 		v.sayDamage(s, err)
 	}
 	d.install(s, entries)
+	if s.leaving.Load() || s.gone.Load() {
+		d.uninstall(s, entries) // who let it go may have looked before
+	}
+}
+
+// uninstall takes what a segment has out of the index.
+func (d *Depot) uninstall(s *segment, entries []entry) {
+	for _, e := range entries {
+		if e.kind == kindObject {
+			d.index.drop(e.name, newPlace(s.slot, e.off, e.length))
+		}
+	}
 }
 
 func (d *Depot) tooManyGraves() bool {
@@ -130,6 +142,9 @@ func (v *volume) openSegment(path string, first uint64) (*segment, error) {
 // errEmpty says that the process ended when the file had been made and nothing written.
 var errEmpty = errors.New("is empty")
 
+// errLetGo says that the process ended while what had been let go of was still read.
+var errLetGo = errors.New("has been let go of")
+
 // errForeign says that a file bears the name of a segment that it is not.
 var errForeign = errors.New("belongs elsewhere")
 
@@ -142,6 +157,9 @@ func (v *volume) reject(path string, err error) {
 	d := v.depot
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return
+	case errors.Is(err, errLetGo):
+		_ = d.fs.Remove(path)
 		return
 	case errors.Is(err, errEmpty):
 		d.counts.dropped(dropTorn)
@@ -168,6 +186,9 @@ func (v *volume) reject(path string, err error) {
 // another time. With an error there may be more than is returned.
 func (v *volume) entriesOf(s *segment) ([]entry, error) {
 	file, err := v.depot.fs.Open(s.path, false)
+	if err != nil && s.gone.Load() {
+		return nil, errGoneSegment // who makes room was faster
+	}
 	if err != nil {
 		v.failed("open", err)
 		return nil, err
@@ -204,6 +225,9 @@ func (v *volume) entriesOf(s *segment) ([]entry, error) {
 // and takes no more than it needs.
 func (v *volume) closeLog(s *segment, entries []entry, births span, end int64) {
 	file, err := v.depot.fs.Open(s.path, true)
+	if err != nil && s.gone.Load() {
+		return
+	}
 	if err != nil {
 		v.failed("open", err)
 		return

@@ -224,7 +224,13 @@ func (w *appender) show(x *written, s *segment, h recordHead, off int64) {
 	}
 	if !ok {
 		x.object.Ref().Store(0)
+		// The record stands there all the same, and the next start would find it.
+		v.queue.bury(&item{kind: itemGrave, name: x.item.name, key: h.key, variant: h.variant, log: w.kind, until: h.number + 1})
 		w.refuse(x.item)
+		return
+	}
+	if v.queue.isCancelled(x.item) && d.index.drop(x.item.name, at) {
+		v.queue.finish(x.item, false) // just now
 		return
 	}
 	w.settle(x, s, at, h, off)

@@ -93,11 +93,12 @@ func (q *queue) add(i *item) bool {
 	return true
 }
 
-// graveOf is a removal, for each of the logs.
-func graveOf(kind itemKind, n name, key httpcache.Key, variant httpcache.VariantID) []*item {
+// graveOf is a removal of records with a lower number than until, for each of the logs;
+// 0 = of all that are written before it.
+func graveOf(kind itemKind, n name, key httpcache.Key, variant httpcache.VariantID, until uint64) []*item {
 	var all []*item
 	for log := range logKinds {
-		all = append(all, &item{kind: kind, name: n, key: key, variant: variant, log: log})
+		all = append(all, &item{kind: kind, name: n, key: key, variant: variant, log: log, until: until})
 	}
 	return all
 }
@@ -198,7 +199,7 @@ func (q *queue) cancel(n name, o *cachestore.Object) (any bool) {
 	}
 	if any && !q.closed && q.graves < maxGraves {
 		q.graves += int(logKinds)
-		q.items = append(q.items, graveOf(itemGrave, n, o.Key(), o.Variant())...)
+		q.items = append(q.items, graveOf(itemGrave, n, o.Key(), o.Variant(), 0)...)
 		q.rouse()
 	}
 	return any

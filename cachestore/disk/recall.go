@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -73,8 +74,8 @@ func (d *Depot) fetch(key httpcache.Key, f found) *cachestore.Object {
 	if s == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), recallPatience)
-	defer cancel()
+	ctx := new(patience)
+	defer ctx.end()
 	r, err := d.read(ctx, s, f)
 	if err == nil {
 		if r.Key != key {
@@ -97,6 +98,36 @@ func (d *Depot) fetch(key httpcache.Key, f found) *cachestore.Object {
 	}
 	d.drop(f.name, f.at)
 	return nil
+}
+
+// patience is a context that ends recallPatience after somebody has begun to wait for it:
+// most look-ups wait for nobody and need no timer. One goroutine may use it.
+type patience struct {
+	waits  context.Context // nil until then
+	cancel context.CancelFunc
+}
+
+func (p *patience) Deadline() (at time.Time, ok bool) { return at, false }
+func (p *patience) Value(any) any                     { return nil }
+
+func (p *patience) Done() <-chan struct{} {
+	if p.waits == nil {
+		p.waits, p.cancel = context.WithTimeout(context.Background(), recallPatience)
+	}
+	return p.waits.Done()
+}
+
+func (p *patience) Err() error {
+	if p.waits == nil {
+		return nil
+	}
+	return p.waits.Err()
+}
+
+func (p *patience) end() {
+	if p.cancel != nil {
+		p.cancel()
+	}
 }
 
 var (

@@ -56,6 +56,7 @@ type segment struct {
 	bytes   atomic.Int64 // that the file takes
 	births  atomic.Pointer[span]
 	gone    atomic.Bool
+	leaving atomic.Bool // what it has is being taken out of the index, or has been
 	damaged atomic.Bool // and the log says so
 
 	mu     sync.Mutex // guards what follows

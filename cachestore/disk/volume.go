@@ -200,6 +200,9 @@ func headOf(file File) (h segmentHead, err error) {
 	if p == [segmentHeadBytes]byte{} {
 		return h, errEmpty
 	}
+	if binary.LittleEndian.Uint64(p[:]) == letGoMagic {
+		return h, errLetGo
+	}
 	return decodeSegmentHead(p[:])
 }
 
@@ -237,7 +240,9 @@ func (v *volume) count(s *segment, n int64) {
 func (v *volume) resize(s *segment, n int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.count(s, n-s.bytes.Swap(n))
+	if !s.gone.Load() { // else what it took is given back already, or is about to be
+		v.count(s, n-s.bytes.Swap(n))
+	}
 }
 
 // smallShare is the part of a folder that the log of what is new may take, while the
@@ -305,12 +310,38 @@ func (v *volume) dropUnread() bool {
 	first := v.unread[len(v.unread)-1]
 	v.unread = v.unread[:len(v.unread)-1]
 	v.mu.Unlock()
-	if err := v.depot.fs.Remove(filepath.Join(v.path, segmentName(first))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(v.path, segmentName(first))
+	n, known := v.sizeOf(path)
+	if err := v.depot.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.failed("remove", err)
+		known = false
 	}
 	v.depot.counts.segmentsFreed.Add(1)
-	v.measure()
+	if known {
+		v.forgetOther(n)
+	} else {
+		v.measure()
+	}
 	return true
+}
+
+// sizeOf is how long a file is. Looking at all of them for one that goes would take an
+// hour where many go.
+func (v *volume) sizeOf(path string) (n int64, ok bool) {
+	file, err := v.depot.fs.Open(path, false)
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	n, err = file.Size()
+	return n, err == nil
+}
+
+// forgetOther takes n bytes from those of other files.
+func (v *volume) forgetOther(n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.others.Store(max(v.others.Load()-n, 0))
 }
 
 // retire takes s out of what can be found. Its file goes with its last reader.
@@ -326,6 +357,27 @@ func (v *volume) retire(s *segment) {
 	v.mu.Unlock()
 	if s.doom() {
 		v.letGo(s)
+		return
+	}
+	v.disown(s)
+}
+
+// disown has the next start not take the file of a segment for one that counts, if this
+// process does not live to remove it: what it has may be removed or purged from now on,
+// and nobody writes that down. The records stay as they are for those who read them.
+func (v *volume) disown(s *segment) {
+	file, err := v.depot.fs.Open(s.path, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // its last reader has just left
+	}
+	if err == nil {
+		var head [segmentHeadBytes]byte
+		binary.LittleEndian.PutUint64(head[:], letGoMagic)
+		_, err = file.WriteAt(head[:], 0)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		v.failed("write", err)
 	}
 }
 

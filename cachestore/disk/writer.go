@@ -53,6 +53,7 @@ func (v *volume) run() {
 	defer close(v.queue.drained)
 	w := &v.w
 	w.names = make(map[name]struct{})
+	v.fit()
 	for {
 		<-v.queue.wake
 		items, last := v.queue.take()
@@ -154,16 +155,12 @@ func (w *writer) pay() {
 // record makes room for a record of n bytes behind what is gathered, and returns it and
 // where it will stand; ok is false if there is no room to be had.
 func (w *appender) record(n int64) (p []byte, off int64, ok bool) {
-	v := w.volume
 	need := aligned(n)
 	if len(w.batch) > 0 && int64(len(w.batch))+need > int64(cap(w.batch)) {
 		w.flush()
 	}
-	foot := int64(len(w.entries)+1)*entryBytes + tailBytes
-	if w.segment == nil || w.used+int64(len(w.batch))+need+foot > v.segmentBytes || len(w.entries) >= maxEntries {
-		if !w.turn() {
-			return nil, 0, false
-		}
+	if !w.fits(need) && !w.turn() || !w.fits(need) && !w.turnOnly() {
+		return nil, 0, false
 	}
 	if w.batch == nil {
 		w.batch = make([]byte, 0, batchBytes+longestRecord)
@@ -172,6 +169,20 @@ func (w *appender) record(n int64) (p []byte, off int64, ok bool) {
 	w.batch = w.batch[:at+need]
 	clear(w.batch[at+n:])
 	return w.batch[at : at+n], w.used + at, true
+}
+
+// fits tells whether a record of n bytes, and the foot, find room in the segment.
+func (w *appender) fits(n int64) bool {
+	foot := int64(len(w.entries)+1)*entryBytes + tailBytes
+	return w.segment != nil && w.used+int64(len(w.batch))+n+foot <= w.volume.segmentBytes && len(w.entries) < maxEntries
+}
+
+// turnOnly is turn where what was written again has filled the new segment. It makes no
+// more room than for the next one.
+func (w *appender) turnOnly() bool {
+	defer func(keeping bool) { w.keeping = keeping }(w.keeping)
+	w.keeping = true
+	return w.turn()
 }
 
 // gather adds the record that was put at off to what is to be shown.
