@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync/atomic"
+	"time"
 
 	"perigee/cachestore"
 )
@@ -68,7 +69,7 @@ type block struct {
 	touched    bool // asked for since the clock's hand last passed
 	settled    bool // the read is over
 	err        error
-	done       chan struct{} // nil until somebody waits
+	done       chan struct{} // closed when it has been read; nil if it was there at once
 }
 
 // bytes are the bytes that were asked for. The caller must hold b, and may use them
@@ -177,6 +178,13 @@ func newBlocks(o blocksOptions) (*blocks, error) {
 	return s, nil
 }
 
+// kept returns a block that is here already, retained for the caller, nil if it is not.
+// Who asks it before get makes no closure for nothing.
+func (s *blocks) kept(at address, n int) *block {
+	key := blockKey{at, n}
+	return s.shards[key.shard()].held(key)
+}
+
 // get returns n bytes of the log that read has filled and verified, retained for the
 // caller. One caller reads for all who ask for the same while it is under way, and for
 // those who come while the block is held or kept. Who waits leaves with the error of
@@ -193,11 +201,12 @@ func (s *blocks) get(ctx context.Context, at address, n int, read func(p []byte)
 		case partRefused:
 			return nil, err
 		case partLeader:
-			if err := s.lead(ctx, b, read); err != nil {
-				b.Release()
-				return nil, err
-			}
-			return b, nil
+			// By itself, so that nobody has to wait for a disk that hangs.
+			b.retain()
+			go func() {
+				defer b.Release()
+				s.lead(ctx, b, read)
+			}()
 		case partWaiter:
 		}
 		if err = b.wait(ctx); err == nil {
@@ -207,40 +216,54 @@ func (s *blocks) get(ctx context.Context, at address, n int, read func(p []byte)
 		if !errors.Is(err, errBlockTurn) {
 			return nil, err
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, err // it was the caller who should have read
+		}
 	}
 }
 
-// wait returns how the read of b ended, or the error of ctx.
+// readPatience is how long one read may take. Beyond it the disk hangs for who waits: the
+// bytes are had elsewhere.
+const readPatience = 3 * time.Second
+
+// errLate says that a read took longer than readPatience.
+var errLate = errors.New("the disk does not answer")
+
+// wait returns how the read of b ended, the error of ctx, or errLate.
 func (b *block) wait(ctx context.Context) error {
+	late := time.NewTimer(readPatience)
+	defer late.Stop()
 	select {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-late.C:
+		return errLate
 	}
 }
 
 // lead fills b. Whatever happens, those who wait for b are told.
-func (s *blocks) lead(ctx context.Context, b *block, read func(p []byte) error) error {
-	if err := s.place(ctx); err != nil {
+func (s *blocks) lead(ctx context.Context, b *block, read func(p []byte) error) {
+	if err := s.place(ctx); errors.Is(err, errBusy) {
+		b.settle(err)
+		return
+	} else if err != nil {
 		b.settle(errBlockTurn)
-		return err
+		return
 	}
-	err, returned := errReadAborted, false
+	err := errReadAborted
 	defer func() {
+		_ = recover() // a read that panics costs those who wait for it, and nobody else
 		<-s.places
 		b.settle(err)
-		if !returned {
-			b.Release() // the caller will not come back to do it
-		}
 	}()
 	m, failed := s.take(b.key.n, b.shard)
 	if failed == nil {
 		b.memory = m
 		failed = read(b.bytes())
 	}
-	err, returned = failed, true
-	return err
+	err = failed
 }
 
 // place waits until one more read may begin.
@@ -253,13 +276,23 @@ func (s *blocks) place(ctx context.Context) error {
 		return nil
 	default:
 	}
+	late := time.NewTimer(placePatience)
+	defer late.Stop()
 	select {
 	case s.places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-late.C:
+		return errBusy
 	}
 }
+
+// placePatience is how long a read waits for its turn.
+const placePatience = 2 * time.Second
+
+// errBusy says that a read has waited for its turn for placePatience.
+var errBusy = errors.New("the disk is busy")
 
 // put keeps a copy of data as if it had been read, if there is memory as of right. It
 // does not wait.

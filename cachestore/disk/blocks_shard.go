@@ -51,7 +51,7 @@ func (h *blockShard) join(key blockKey) (*block, blockPart, error) {
 	}
 	b := h.table[key]
 	if b == nil {
-		b = &block{shard: h, key: key}
+		b = &block{shard: h, key: key, done: make(chan struct{})}
 		b.refs.Store(inTable + 1)
 		h.insert(b)
 		h.reads++
@@ -65,11 +65,24 @@ func (h *blockShard) join(key blockKey) (*block, blockPart, error) {
 		h.hits++
 		return b, partHit, nil
 	}
-	if b.done == nil {
-		b.done = make(chan struct{})
-	}
 	h.shared++
 	return b, partWaiter, nil
+}
+
+// held is the block of a key that has been read, retained; nil for none.
+func (h *blockShard) held(key blockKey) *block {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := h.table[key]
+	if b == nil || !b.settled || h.closed {
+		return nil
+	}
+	if b.refs.Add(1) == inTable+1 {
+		h.idle.Add(-b.memory.cost)
+	}
+	b.touched = true
+	h.hits++
+	return b
 }
 
 // show puts a block that nobody holds into the table; false if there is one already.
@@ -95,11 +108,8 @@ func (b *block) settle(err error) {
 		h.failed++
 		h.detach(b)
 	}
-	done := b.done
 	h.mu.Unlock()
-	if done != nil {
-		close(done)
-	}
+	close(b.done)
 }
 
 // evict takes a block that nobody holds, and that has not been asked for of late, out

@@ -255,9 +255,9 @@ func TestReadThatDoesNotReturnStrandsNobody(t *testing.T) {
 			proceed := make(chan struct{})
 			var all sync.WaitGroup
 			all.Go(func() {
-				defer func() { _ = recover() }()
-				_, _ = s.get(t.Context(), at, 100, func([]byte) error { <-proceed; leave(); return nil })
-				t.Errorf("%s: get returned", name)
+				if _, err := s.get(t.Context(), at, 100, func([]byte) error { <-proceed; leave(); return nil }); !errors.Is(err, errReadAborted) {
+					t.Errorf("%s: who asked first got %v, want %v", name, err, errReadAborted)
+				}
 			})
 			synctest.Wait()
 			all.Go(func() {

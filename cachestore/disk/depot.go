@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// recallPatience is how long a look-up waits for its turn to read; then it is a miss.
-	recallPatience = 2 * time.Second
 	// openFiles is how many descriptors are kept open for reading.
 	openFiles = 512
 	// indexShare and readShare are the parts of the memory budget that the index may take
@@ -59,7 +57,6 @@ type Depot struct {
 	marksKey uint64
 
 	index    *index
-	blocks   *blocks
 	files    *files
 	segments segments
 	volumes  []*volume
@@ -110,10 +107,6 @@ func Open(o Options) (*Depot, error) {
 	d.recalls.m = make(map[place]*recall)
 	d.index = newIndex(indexOptions{Reserve: d.reserve, Release: d.budget.Release, MaxBytes: limit / indexShare})
 	d.ghosts = newGhosts(d.reserve, d.budget.Release)
-	var err error
-	if d.blocks, err = newBlocks(blocksOptions{Limit: limit / readShare, Reserve: d.reserve, Release: d.budget.Release}); err != nil {
-		return nil, err
-	}
 	d.files = newFiles(d.fs, openFiles)
 	d.life, d.end = context.WithCancel(context.Background())
 	d.numbers.Store(uint64(max(d.now().UnixMilli(), 0)) << 20)
@@ -133,7 +126,10 @@ func Open(o Options) (*Depot, error) {
 
 func (d *Depot) openFolders(folders []Folder) error {
 	for _, f := range folders {
-		v := newVolume(d, f)
+		v, err := newVolume(d, f, d.budget.Limit()/readShare/int64(len(folders)))
+		if err != nil {
+			return err
+		}
 		d.volumes = append(d.volumes, v)
 		if err := v.open(); errors.Is(err, ErrLocked) || errors.Is(err, errVersion) {
 			return fmt.Errorf("%s: %w (choose another folder%s)", f.Path, err, map[bool]string{true: ", or empty it"}[errors.Is(err, errVersion)])
@@ -425,9 +421,9 @@ var errHangs = errors.New("the disk hangs; what was to be written is lost")
 func (d *Depot) shut() error {
 	for _, v := range d.volumes {
 		v.unlock()
+		v.blocks.close()
 	}
 	d.files.close()
-	d.blocks.close()
 	d.index.close()
 	d.ghosts.close()
 	return nil

@@ -45,6 +45,8 @@ type health struct {
 	why    string    // said last
 	errors int       // since first
 	first  time.Time
+
+	hungUntil time.Time
 }
 
 // State tells what the folder can do now.
@@ -93,6 +95,9 @@ func (v *volume) failed(op string, err error) {
 		h.errors++
 	}
 	over := h.errors >= maxErrors
+	if errors.Is(err, errLate) {
+		h.hungUntil = now.Add(hangTimeout)
+	}
 	why := op + ": " + cause(err)
 	said := h.why == why
 	h.why = why
@@ -103,6 +108,17 @@ func (v *volume) failed(op string, err error) {
 	case !said:
 		v.depot.log.Error("the disk fails; responses that it does not take are kept in memory only", "folder", v.path, "operation", op, "error", err)
 	}
+}
+
+// hangTimeout is for how long nothing new is read after a read did not come to an end.
+const hangTimeout = 5 * time.Second
+
+// hangs tells that a read did not come to an end not long ago.
+func (v *volume) hangs() bool {
+	h := &v.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return v.depot.now().Before(h.hungUntil)
 }
 
 // cause is the innermost text of err, so that one trouble with many files is one.
@@ -132,7 +148,7 @@ func (v *volume) takeOut(why string, err error) {
 	for _, s := range segments {
 		s.gone.Store(true)
 		v.depot.segments.remove(s)
-		v.depot.blocks.forget(s.number)
+		v.blocks.forget(s.number)
 		v.depot.files.remove(s.number)
 	}
 	for f := range v.depot.index.all {

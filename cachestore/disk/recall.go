@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"perigee/cachestore"
 	"perigee/httpcache"
@@ -74,8 +73,11 @@ func (d *Depot) fetch(key httpcache.Key, f found) *cachestore.Object {
 	if s == nil {
 		return nil
 	}
-	ctx := new(patience)
-	defer ctx.end()
+	if s.volume.hangs() {
+		d.counts.late.Add(1)
+		return nil
+	}
+	ctx := context.Background() // no read takes for ever
 	r, err := d.read(ctx, s, f)
 	if err == nil {
 		if r.Key != key {
@@ -88,7 +90,11 @@ func (d *Depot) fetch(key httpcache.Key, f found) *cachestore.Object {
 		return nil // it has moved meanwhile
 	}
 	switch {
-	case errors.Is(err, errNotYet), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case errors.Is(err, errLate):
+		s.volume.failed("read", err)
+		d.counts.late.Add(1)
+		return nil
+	case errors.Is(err, errNotYet), errors.Is(err, errBusy):
 		d.counts.late.Add(1)
 		return nil
 	case errors.Is(err, errBodyGone):
@@ -98,36 +104,6 @@ func (d *Depot) fetch(key httpcache.Key, f found) *cachestore.Object {
 	}
 	d.drop(f.name, f.at)
 	return nil
-}
-
-// patience is a context that ends recallPatience after somebody has begun to wait for it:
-// most look-ups wait for nobody and need no timer. One goroutine may use it.
-type patience struct {
-	waits  context.Context // nil until then
-	cancel context.CancelFunc
-}
-
-func (p *patience) Deadline() (at time.Time, ok bool) { return at, false }
-func (p *patience) Value(any) any                     { return nil }
-
-func (p *patience) Done() <-chan struct{} {
-	if p.waits == nil {
-		p.waits, p.cancel = context.WithTimeout(context.Background(), recallPatience)
-	}
-	return p.waits.Done()
-}
-
-func (p *patience) Err() error {
-	if p.waits == nil {
-		return nil
-	}
-	return p.waits.Err()
-}
-
-func (p *patience) end() {
-	if p.cancel != nil {
-		p.cancel()
-	}
 }
 
 var (
@@ -182,22 +158,29 @@ func (d *Depot) readMeta(ctx context.Context, s *segment, at place) (p []byte, h
 		}
 		return held.bytes()[recordHeadBytes : recordHeadBytes+h.meta], h, held.Release, nil
 	}
-	p = make([]byte, min(at.length(), headReadBytes))
-	if err := d.files.readAt(s.number, p, at.off()); err != nil {
-		return nil, h, nil, err
-	}
-	if h, err = decodeRecordHead(p, s.id, at.off()); err != nil {
-		return nil, h, nil, err
-	}
-	if n := recordHeadBytes + h.meta; n > int64(len(p)) {
-		p = make([]byte, n)
-		if err := d.files.readAt(s.number, p, at.off()); err != nil {
+	for n := int64(headReadBytes); ; {
+		held, err := d.readRaw(ctx, s, at.off(), min(n, at.length()))
+		if err != nil {
 			return nil, h, nil, err
 		}
+		h, err = checkMeta(held.bytes(), s.id, at.off())
+		if err == nil {
+			return held.bytes()[recordHeadBytes : recordHeadBytes+h.meta], h, held.Release, nil
+		}
+		held.Release()
+		if !errors.Is(err, errTorn) || n >= recordHeadBytes+h.meta {
+			return nil, h, nil, err
+		}
+		n = recordHeadBytes + h.meta
 	}
-	d.counts.readBytes.Add(int64(len(p)))
-	h, err = checkMeta(p, s.id, at.off())
-	return p[recordHeadBytes : recordHeadBytes+max(h.meta, 0)], h, func() {}, err
+}
+
+// readRaw reads n bytes that are checked by who asks for them.
+func (d *Depot) readRaw(ctx context.Context, s *segment, off, n int64) (*block, error) {
+	return s.volume.blocks.get(ctx, address{s.number, off}, int(n), func(p []byte) error {
+		d.counts.readBytes.Add(int64(len(p)))
+		return d.files.readAt(s.number, p, off)
+	})
 }
 
 // headReadBytes is how much of a long record is read to have its metadata.
@@ -205,7 +188,10 @@ const headReadBytes = 8 << 10
 
 // readRecord reads and checks all of a short record.
 func (d *Depot) readRecord(ctx context.Context, s *segment, at place) (*block, error) {
-	return d.blocks.get(ctx, address{s.number, at.off()}, int(at.length()), func(p []byte) error {
+	if b := s.volume.blocks.kept(address{s.number, at.off()}, int(at.length())); b != nil {
+		return b, nil
+	}
+	return s.volume.blocks.get(ctx, address{s.number, at.off()}, int(at.length()), func(p []byte) error {
 		if err := d.files.readAt(s.number, p, at.off()); err != nil {
 			return err
 		}

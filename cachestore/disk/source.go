@@ -124,7 +124,7 @@ func (b *body) Block(ctx context.Context, off int64) (cachestore.Block, error) {
 		from := at - r.record.off() + blockHeadBytes
 		return cachestore.Block{Data: held.bytes()[from : from+n-blockHeadBytes], Off: base + begin, Hold: held}, nil
 	}
-	held, err := d.blocks.get(ctx, address{r.segment.number, at}, int(n), func(p []byte) error {
+	held, err := r.segment.volume.blocks.get(ctx, address{r.segment.number, at}, int(n), func(p []byte) error {
 		if err := d.files.readAt(r.segment.number, p, at); err != nil {
 			return err
 		}
@@ -154,6 +154,8 @@ func (d *Depot) readFailed(ctx context.Context, s *segment, err error) error {
 		return context.Cause(ctx)
 	case s.gone.Load(), errors.Is(err, cachestore.ErrGone), errors.Is(err, errReadAborted):
 		return cachestore.ErrGone
+	case errors.Is(err, errBusy):
+		d.counts.late.Add(1)
 	case errors.Is(err, errDamaged), errors.Is(err, errTorn), errors.Is(err, errNoRecord), errors.Is(err, io.ErrUnexpectedEOF):
 		d.counts.dropped(dropChecksum)
 		s.volume.sayDamage(s, err)

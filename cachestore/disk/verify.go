@@ -105,7 +105,7 @@ func (d *Depot) recordsOf(s *segment) (entries []entry, ok bool) {
 // dropRecord drops the object that a damaged record belongs to.
 func (d *Depot) dropRecord(s *segment, e entry) int64 {
 	d.counts.dropped(dropChecksum)
-	d.blocks.forget(s.number)
+	s.volume.blocks.forget(s.number)
 	f, ok := d.index.get(e.name)
 	switch {
 	case !ok:

@@ -31,6 +31,7 @@ type volume struct {
 	lock         io.Closer
 	health       health
 	queue        *queue
+	blocks       *blocks      // of its own, so that a folder that hangs keeps no place of the others
 	syncs        atomic.Int32 // files on their way to the medium
 	others       atomic.Int64 // bytes of all other files, those of segments that have not been loaded among them
 
@@ -44,14 +45,19 @@ type volume struct {
 	w writer // of the volume's goroutine alone
 }
 
-func newVolume(d *Depot, f Folder) *volume {
-	v := &volume{depot: d, path: f.Path, limit: f.Size, segmentBytes: segmentBytes(f.Size)}
+// newVolume is a volume that may keep memory for reads as of right.
+func newVolume(d *Depot, f Folder, memory int64) (*volume, error) {
+	blocks, err := newBlocks(blocksOptions{Limit: memory, Reserve: d.reserve, Release: d.budget.Release})
+	if err != nil {
+		return nil, err
+	}
+	v := &volume{blocks: blocks, depot: d, path: f.Path, limit: f.Size, segmentBytes: segmentBytes(f.Size)}
 	v.queue = newQueue(d)
 	v.w.volume = v
 	for k := range logKinds {
 		v.w.logs[k].writer, v.w.logs[k].kind = &v.w, k
 	}
-	return v
+	return v, nil
 }
 
 // open takes hold of the folder and reads or makes what names it.
@@ -347,7 +353,7 @@ func (v *volume) forgetOther(n int64) {
 // retire takes s out of what can be found. Its file goes with its last reader.
 func (v *volume) retire(s *segment) {
 	v.depot.segments.remove(s)
-	v.depot.blocks.forget(s.number)
+	v.blocks.forget(s.number)
 	v.mu.Lock()
 	of := v.segments[s.log]
 	if i := slices.Index(of, s); i >= 0 {
@@ -387,7 +393,7 @@ func (v *volume) letGo(s *segment) {
 		return
 	}
 	v.depot.files.remove(s.number)
-	v.depot.blocks.forget(s.number)
+	v.blocks.forget(s.number)
 	if err := v.depot.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.failed("remove", err)
 	}
