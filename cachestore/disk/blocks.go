@@ -203,10 +203,7 @@ func (s *blocks) get(ctx context.Context, at address, n int, read func(p []byte)
 		case partLeader:
 			// By itself, so that nobody has to wait for a disk that hangs.
 			b.retain()
-			go func() {
-				defer b.Release()
-				s.lead(ctx, b, read)
-			}()
+			go s.lead(ctx, b, read)
 		case partWaiter:
 		}
 		if err = b.wait(ctx); err == nil {
@@ -243,20 +240,22 @@ func (b *block) wait(ctx context.Context) error {
 	}
 }
 
-// lead fills b. Whatever happens, those who wait for b are told.
+// lead fills b and releases it. Whatever happens, those who wait for b are told.
 func (s *blocks) lead(ctx context.Context, b *block, read func(p []byte) error) {
-	if err := s.place(ctx); errors.Is(err, errBusy) {
+	if err := s.place(ctx); err != nil {
+		if !errors.Is(err, errBusy) {
+			err = errBlockTurn
+		}
 		b.settle(err)
-		return
-	} else if err != nil {
-		b.settle(errBlockTurn)
+		b.Release()
 		return
 	}
 	err := errReadAborted
 	defer func() {
 		_ = recover() // a read that panics costs those who wait for it, and nobody else
-		<-s.places
 		b.settle(err)
+		b.Release()
+		<-s.places // last: see close
 	}()
 	m, failed := s.take(b.key.n, b.shard)
 	if failed == nil {
@@ -316,9 +315,19 @@ func (s *blocks) forget(segment uint32) {
 }
 
 // close gives back the memory that nobody holds, and the rest as it is released. What
-// is asked for afterwards is refused.
+// is asked for afterwards is refused. It waits for reads that are under way, but not for
+// ever.
 func (s *blocks) close() {
 	s.closed.Store(true)
+	late := time.NewTimer(readPatience)
+	defer late.Stop()
+	for hangs, i := false, 0; i < maxReads && !hangs; i++ {
+		select {
+		case s.places <- struct{}{}:
+		case <-late.C:
+			hangs = true
+		}
+	}
 	s.detachAll(func(*block) bool { return true }, true)
 	s.discardFree()
 }

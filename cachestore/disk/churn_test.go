@@ -126,6 +126,8 @@ func TestChurn(t *testing.T) {
 						t.Errorf("%s takes %d bytes, %v", f.Path, used, err)
 					}
 				}
+				c.fs.LiftAll()
+				c.close() // memory copies from disk in the background until then
 				for s := range c.depot.segments.each {
 					s.mu.Lock()
 					pins := s.pins
@@ -134,8 +136,6 @@ func TestChurn(t *testing.T) {
 						t.Errorf("%s is pinned %d times, and nobody reads", s.path, pins)
 					}
 				}
-				c.fs.LiftAll()
-				c.close()
 				if n := c.fs.OpenFiles(); n != 0 {
 					t.Errorf("after Close %d files are open", n)
 				}
