@@ -35,7 +35,7 @@ const (
 // create makes the file of a new segment; where the medium has no room for it the
 // oldest go first, whatever they have.
 func (v *volume) create(path string) (File, error) {
-	if v.w.made++; v.w.made%measureEvery == 0 {
+	if v.w.made++; v.w.made%measureEvery == 0 || v.few() {
 		v.measure()
 	}
 	for try := 0; ; try++ {
@@ -52,8 +52,17 @@ func (v *volume) create(path string) (File, error) {
 }
 
 // measureEvery is how many segments are made between two looks at what other files take
-// of the folder.
-const measureEvery = 16
+// of a folder, if it has more than fewSegments: then looking takes some time.
+const (
+	measureEvery = 16
+	fewSegments  = 1000
+)
+
+func (v *volume) few() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.segments[logSmall])+len(v.segments[logMain]) < fewSegments
+}
 
 // measure looks at what the files take that are not segments.
 func (v *volume) measure() {

@@ -15,7 +15,7 @@ const headStart = 4
 // startLoading reads the newest segments now and the others in the background, the
 // newest first. What is stored meanwhile goes before what is found.
 func (d *Depot) startLoading() {
-	d.graves = newGraves()
+	d.graves = newGraves(d.reserve, d.budget.Release)
 	d.loading.Store(true)
 	d.dropAbsent()
 	for _, v := range d.volumes {
@@ -37,10 +37,26 @@ func (d *Depot) startLoading() {
 		d.loadRest()
 		d.loadMu.Lock()
 		defer d.loadMu.Unlock()
+		d.graves.close()
 		d.graves = nil
 		d.loading.Store(false)
-		d.log.Info("the disk's index is complete", "objects", d.index.len())
+		d.sayComplete()
 	})
+}
+
+// sayComplete tells of the index that has been loaded, or of what could not be.
+func (d *Depot) sayComplete() {
+	left := 0
+	for _, v := range d.volumes {
+		v.mu.Lock()
+		left += len(v.unread)
+		v.mu.Unlock()
+	}
+	if left > 0 && d.life.Err() == nil {
+		d.log.Warn("some of the disk is not used until the next start: more was removed than there is memory to remember; give store.ram more",
+			"segments", left)
+	}
+	d.log.Info("the disk's index is complete", "objects", d.index.len())
 }
 
 // raiseNumbers has no record get a number up to n.
@@ -55,7 +71,7 @@ func (d *Depot) raiseNumbers(n uint64) {
 
 // loadRest reads all other segments, one of each folder in turn.
 func (d *Depot) loadRest() {
-	for more := true; more && d.life.Err() == nil; {
+	for more := true; more && d.life.Err() == nil && !d.tooManyGraves(); {
 		more = false
 		for _, v := range d.volumes {
 			if first, ok := v.nextUnread(); ok {
@@ -78,7 +94,7 @@ func (v *volume) load(first uint64) {
 		v.reject(path, err)
 		return
 	}
-	if d.tooManyGraves() || !v.admit(s, true) {
+	if !v.admit(s, true) {
 		v.reject(path, errDamaged)
 		return
 	}

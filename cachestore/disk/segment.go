@@ -53,6 +53,7 @@ type segment struct {
 	first  uint64 // number that all its records' are above
 	path   string
 
+	written atomic.Int64 // up to where records have been written; 0 = to the end
 	bytes   atomic.Int64 // that the file takes
 	births  atomic.Pointer[span]
 	gone    atomic.Bool

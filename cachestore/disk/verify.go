@@ -62,12 +62,16 @@ func (d *Depot) verifySegment(ctx context.Context, s *segment, r *Report, pace f
 		return nil
 	}
 	defer s.unpin()
+	written := s.written.Load() // before the file is looked at
 	entries, ok := d.recordsOf(s)
 	if !ok {
 		r.Skipped++
 		return nil
 	}
 	for _, e := range entries {
+		if written > 0 && e.off+e.length > written {
+			continue // it is just being written
+		}
 		p := make([]byte, e.length)
 		if err := d.files.readAt(s.number, p, e.off); err != nil {
 			r.Skipped++

@@ -238,6 +238,7 @@ func (w *appender) flush() {
 	v.worked()
 	v.depot.counts.writtenBytes.Add(int64(n))
 	w.used += int64(n)
+	w.segment.written.Store(w.used)
 	births := w.births
 	w.segment.births.Store(&births)
 	w.batch, w.waiting = w.batch[:0], waiting[:0]
@@ -285,6 +286,7 @@ func (w *appender) turn() bool {
 		return false
 	}
 	s.bytes.Store(v.segmentBytes)
+	s.written.Store(segmentHeadBytes)
 	s.births.Store(&span{})
 	w.segment, w.file, w.used, w.births, w.entries = s, file, segmentHeadBytes, span{}, w.entries[:0]
 	if !v.admit(s, false) {
