@@ -295,6 +295,9 @@ func (f *Fill) end(err error) {
 		}
 	}
 	f.unlist()
+	if f.spill != nil {
+		s.spilling.Add(-1)
+	}
 	if !owned {
 		f.object.Drop()
 	}

@@ -10,14 +10,14 @@ import "context"
 const (
 	// shareOfRAM is which part of the budget a body may be that lives in memory, where
 	// there is a depot, within the two bounds below.
-	shareOfRAM       = 64
-	leastInRAMBytes  = 256 << 10
-	mostInRAMBytes   = 16 << 20
-	pendingBytes     = 16 << 20 // of one body that may wait to be written, beside what had come before it spilled
-	pendingShare     = 8        // and which part of the budget that is at most
-	followBytes      = 1 << 20  // of what has been written that stays for those who follow closely
-	leastHandedBytes = 2 * chunkBytes
-	mostHandedBytes  = 4 << 20 // that a spill has in hand at once, between its bounds the share of RAM
+	shareOfRAM      = 64
+	leastInRAMBytes = 256 << 10
+	mostInRAMBytes  = 16 << 20
+	pendingBytes    = 16 << 20 // of one body that may wait to be written, beside what had come before it spilled
+	pendingShare    = 8        // and which part of the budget that is at most
+	followBytes     = 1 << 20  // of what has been written that stays for those who follow closely
+	mostHandedBytes = 4 << 20  // that a spill has in hand at once, a chunk at least
+	handedShare     = 16       // and which part of the budget all of them together: half of what may wait
 )
 
 // spilling is what a fill knows of its body's way into the depot.
@@ -25,7 +25,6 @@ type spilling struct {
 	to      Spill
 	source  Source
 	handed  int64 // how much of the body has been handed over
-	ahead   int64 // how much of that may wait to be written
 	pending int64 // how much of what has come may
 	size    int64 // what source had when it was looked at last
 	stalled bool  // it spoke up without having written anything: it may have failed
@@ -63,10 +62,9 @@ func (f *Fill) startSpill() bool {
 		return false
 	}
 	s.counts.spilled.Add(1)
-	limit := s.budget.Limit()
+	s.spilling.Add(1)
 	f.spill = &spilling{
-		to: to, source: to.Source(), pending: b.written + min(pendingBytes, limit/pendingShare),
-		ahead: min(mostHandedBytes, max(leastHandedBytes, limit/shareOfRAM)),
+		to: to, source: to.Source(), pending: b.written + min(pendingBytes, s.budget.Limit()/pendingShare),
 	}
 	b.beginSpill(to, f.spill.source)
 	return true
@@ -87,7 +85,16 @@ func (f *Fill) spillAtOnce() bool {
 // unspill ends the storing of a body that spills.
 func (f *Fill) unspill() {
 	f.store.counts.unspilled.Add(1)
+	f.store.spilling.Add(-1)
 	f.spill = nil
+}
+
+// ahead is how much of what a spill was handed may wait to be written. Many at once leave
+// room for each other, and for what is short; each for one more, since the first have
+// their shares before the others come.
+func (s *Store) ahead() int64 {
+	all := s.budget.Limit() / handedShare
+	return max(chunkBytes, min(mostHandedBytes, all/(1+max(s.spilling.Load(), 1))))
 }
 
 // spillSpace is memory for the bytes that come next; nil if the body is not going to be
@@ -144,7 +151,8 @@ func (f *Fill) reserveChunk(n int64) bool {
 // means that it takes no more.
 func (f *Fill) handOver(arrived int64) bool {
 	b, p := f.body, f.spill
-	for p.handed < arrived && (p.stalled || p.waits() < p.ahead) {
+	ahead := f.store.ahead()
+	for p.handed < arrived && (p.stalled || p.waits() < ahead) {
 		// Only this goroutine adds chunks and takes them out.
 		c := b.find(p.handed)
 		end := min(c.off+int64(len(c.data)), arrived)

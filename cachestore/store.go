@@ -41,6 +41,8 @@ type Store struct {
 	turns  turns     // who changes both tiers
 	tails  tails     // fills that have come and are being kept
 	lifts  liftQueue // what is to be copied up into memory
+	// spilling is how many bodies go to the depot as they arrive.
+	spilling atomic.Int64
 }
 
 // counts is what has happened since the store was opened.

@@ -1,6 +1,7 @@
 package cachestore_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"testing"
@@ -47,4 +48,36 @@ func TestUnspilledWhileAReaderHasWhatHasLeft(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Many bodies that spill at once leave room in what may wait to be written: none of them
+// is given up because the others came first.
+func TestManySpillsShareWhatMayWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newDeepRig(t, deepRAM)
+		defer r.close()
+		r.depot.Hold()
+		r.depot.Bound(deepRAM / 8)
+		const spills = 6
+		ended := make(chan error, spills)
+		for i := range spills {
+			body := storetest.Content(i, 1<<20)
+			f := r.begin(i, body, true)
+			go func() { ended <- f.Copy(context.Background(), bytes.NewReader(body)) }()
+		}
+		synctest.Wait()
+		if st := r.store.Stats(); st.Unspilled != 0 {
+			t.Errorf("Stats %+v, want none given up", st)
+		}
+		r.depot.Let()
+		for range spills {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if st := r.store.Stats(); st.Stored != spills {
+			t.Errorf("Stats %+v, want %d stored", st, spills)
+		}
+	})
 }
