@@ -27,26 +27,22 @@ type spilling struct {
 	handed  int64 // how much of the body has been handed over
 	pending int64 // how much of what has come may
 	size    int64 // what source had when it was looked at last
-	stalled bool  // it spoke up without having written anything: it may have failed
+	failed  bool  // it takes no more, as it said when it spoke up last
 }
 
 // waits is how much has been handed over and had not been written at the last look.
 func (s *spilling) waits() int64 { return s.handed - s.size }
 
-// look looks at what has been written, heard when the depot has spoken up. What it said
-// counts once.
+// look looks at what has been written, heard when the depot has spoken up. Whether it has
+// failed is asked then: growth may have been seen before it was told of.
 func (s *spilling) look(heard bool) {
-	before := s.size
-	for more := true; more; {
-		s.size = s.source.Size()
-		select {
-		case <-s.to.Grown():
-			heard = true
-		default:
-			more = false
-		}
+	select {
+	case <-s.to.Grown():
+		heard = true
+	default:
 	}
-	s.stalled = heard && s.size == before
+	s.size = s.source.Size()
+	s.failed = s.failed || heard && !s.to.Write(nil)
 }
 
 // startSpill has the body go to the depot from its beginning on. False means that it
@@ -107,9 +103,7 @@ func (f *Fill) spillSpace(ctx context.Context) ([]byte, error) {
 		return nil, nil
 	}
 	for heard := false; ; {
-		p.look(heard)
-		stalled, handed := p.stalled, p.handed
-		if !f.handOver(b.written) || stalled && p.handed == handed {
+		if p.look(heard); !f.handOver(b.written) {
 			break
 		}
 		n := b.nextChunkBytes()
@@ -147,12 +141,11 @@ func (f *Fill) reserveChunk(n int64) bool {
 }
 
 // handOver gives the depot what has come, in whole chunks but for the last, as far as it
-// may have in hand; one chunk more where it may have failed, since Write knows. False
-// means that it takes no more.
+// may have in hand. False means that it takes no more.
 func (f *Fill) handOver(arrived int64) bool {
 	b, p := f.body, f.spill
 	ahead := f.store.ahead()
-	for p.handed < arrived && (p.stalled || p.waits() < ahead) {
+	for !p.failed && p.handed < arrived && p.waits() < ahead {
 		// Only this goroutine adds chunks and takes them out.
 		c := b.find(p.handed)
 		end := min(c.off+int64(len(c.data)), arrived)
@@ -162,9 +155,9 @@ func (f *Fill) handOver(arrived int64) bool {
 		if !p.to.Write(c.data[: end-c.off : end-c.off]) {
 			return false
 		}
-		p.handed, p.stalled = end, false
+		p.handed = end
 	}
-	return true
+	return !p.failed
 }
 
 // endSpill waits until all of a body that has come is in the depot, and tells whether it

@@ -6,7 +6,9 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"perigee/cachestore"
 	"perigee/internal/storetest"
 )
 
@@ -79,5 +81,60 @@ func TestManySpillsShareWhatMayWait(t *testing.T) {
 		if st := r.store.Stats(); st.Stored != spills {
 			t.Errorf("Stats %+v, want %d stored", st, spills)
 		}
+	})
+}
+
+// lateNews is a depot whose spills tell of their growth when it has been seen already,
+// and which tell of it again and again.
+type lateNews struct{ *storetest.Depot }
+
+type lateSpill struct {
+	cachestore.Spill
+	news chan struct{}
+}
+
+func (d lateNews) Spill(o *cachestore.Object) cachestore.Spill {
+	s := lateSpill{d.Depot.Spill(o), make(chan struct{}, 1)}
+	s.news <- struct{}{}
+	go func() {
+		for range 1000 {
+			time.Sleep(time.Millisecond)
+			select {
+			case s.news <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return s
+}
+
+func (s lateSpill) Grown() <-chan struct{} { return s.news }
+
+// That a depot speaks up late, or for nothing, does not make it one that has failed.
+func TestNewsOfASpill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newDeepRigOver(t, deepRAM, func(r *deepRig) (cachestore.Tier, cachestore.Depot) { return r.tier, lateNews{r.depot} })
+		body := storetest.Content(1, 6<<20)
+		f := r.begin(1, body, true)
+		src, ended := startCopy(t, f)
+		go func() {
+			for at := 0; at < len(body); at += 1 << 20 {
+				_, _ = src.Write(body[at : at+1<<20])
+				time.Sleep(10 * time.Millisecond)
+			}
+			src.Close()
+		}()
+		select {
+		case err := <-ended:
+			if st := r.store.Stats(); err != nil || st.Unspilled != 0 || st.Stored != 1 {
+				t.Errorf("Copy: %v, Stats %+v", err, st)
+			}
+		case <-time.After(time.Minute):
+			t.Error("Copy has not returned")
+		}
+		src.Close()
+		time.Sleep(2 * time.Second) // the news ends
+		r.close()
 	})
 }
