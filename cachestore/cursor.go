@@ -52,6 +52,9 @@ func (c *cursor) join() bool {
 		return false
 	}
 	c.joined = true
+	if b.readers == nil {
+		b.readers = make(map[*cursor]struct{})
+	}
 	b.readers[c] = struct{}{}
 	if b.windowed {
 		c.pinTo(b.find(max(c.off, b.front()))) // where it is behind what has spilled is read first
