@@ -115,7 +115,10 @@ func (s *Store) twin(o *Object) *Object {
 // keepBelow gives both tiers what has come, and returns the object that it is stored as,
 // nil if neither took it. owned tells that what the fill's object holds is memory's now.
 func (f *Fill) keepBelow() (kept *Object, owned bool) {
-	f.store.turns.take(f.object.key)
+	if !f.store.turns.take(f.object.key) {
+		f.store.counts.refused.Add(1)
+		return nil, false
+	}
 	defer f.store.turns.give(f.object.key)
 	if f.object.body == nil {
 		return f.keepPartBelow(), false
@@ -288,7 +291,7 @@ func (f *Fill) uniteBelow(there, o *Object, inMemory, reserved bool) (kept, owne
 // Where memory does not have old, o comes into it only if old is what the depot has, and
 // nobody is about to change that: the depot may yet refuse o.
 func (s *Store) freshenBelow(old, o *Object) {
-	alone := s.turns.try(o.key) == nil
+	alone := s.turns.try(o.key)
 	if alone {
 		defer s.turns.give(o.key)
 	}

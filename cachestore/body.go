@@ -66,21 +66,21 @@ type body struct {
 	// mu guards all that follows until sealed.
 	mu       sync.Mutex
 	chunks   []*chunk
-	written  int64 // bytes that readers may see
-	reserved int64 // bytes of the budget held for chunks, present and future
-	done     bool  // no more will come
-	err      error // why, unless the body is whole
-	windowed bool  // not stored: what all have read is dropped
-	lost     int64 // bytes dropped from the front
-	readers  map[*cursor]struct{}
-	grown    chan struct{} // closed when readers have something new; nil if none waits
-	drained  chan struct{} // closed when the window may have room; nil if none waits
-	spill    Spill         // to be dropped with the last reference; nil for none
-	spilled  Source        // the bytes that it has, read by those who are behind chunks
+	written  int64                // bytes that readers may see
+	reserved int64                // bytes of the budget held for chunks, present and future
+	done     bool                 // no more will come
+	err      error                // why, unless the body is whole
+	windowed bool                 // not stored: what all have read is dropped
+	lost     int64                // bytes dropped from the front
+	readers  map[*cursor]struct{} // made for the first
+	grown    chan struct{}        // closed when readers have something new; nil if none waits
+	drained  chan struct{}        // closed when the window may have room; nil if none waits
+	spill    Spill                // to be dropped with the last reference; nil for none
+	spilled  Source               // the bytes that it has, read by those who are behind chunks
 }
 
 func newBody(budget *Budget, counts *counts, want int64) *body {
-	b := &body{budget: budget, counts: counts, want: want, readers: make(map[*cursor]struct{})}
+	b := &body{budget: budget, counts: counts, want: want}
 	b.refs.Store(1)
 	return b
 }

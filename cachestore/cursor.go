@@ -17,6 +17,7 @@ type cursor struct {
 
 	// The body's mutex guards these while the body is not sealed.
 	pin      *chunk        // where the last piece came from, until more is asked for
+	former   *chunk        // the same, where pin is what is needed next; else nil
 	held     time.Duration // how long others waited for this reader
 	detached bool
 	waiting  bool // for the byte at off, since the last look
@@ -51,8 +52,15 @@ func (c *cursor) join() bool {
 		return false
 	}
 	c.joined = true
+	if b.readers == nil {
+		b.readers = make(map[*cursor]struct{})
+	}
 	b.readers[c] = struct{}{}
-	c.pinTo(b.find(c.off))
+	if b.windowed {
+		c.pinTo(b.find(max(c.off, b.front()))) // where it is behind what has spilled is read first
+	} else {
+		c.pinTo(b.find(c.off))
+	}
 	return true
 }
 
@@ -116,6 +124,7 @@ func (c *cursor) look() sight {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c.waiting = false
+	c.leaveFormer()
 	if at := c.behind(); at != nil {
 		return sight{at: at}
 	}
@@ -164,21 +173,44 @@ func (c *cursor) pinTo(k *chunk) {
 	if c.pin == k {
 		return
 	}
-	if c.pin != nil {
-		if c.pin.pins--; c.pin.pins == 0 {
-			if c.pin.left {
-				c.body.budget.Release(c.pin.reserved)
-			}
-			c.body.wakeWriter()
-		}
-	}
+	c.unpin(c.pin)
 	if c.pin = k; k != nil {
 		k.pins++
 	}
 }
 
+// unpin undoes one pin of k, which may be nil. The body's mutex is held.
+func (c *cursor) unpin(k *chunk) {
+	if k == nil {
+		return
+	}
+	if k.pins--; k.pins == 0 {
+		if k.left {
+			c.body.budget.Release(k.reserved)
+		}
+		c.body.wakeWriter()
+	}
+}
+
+// pinAhead pins what c, whose pin is nil or has left the body, needs next. What it has in
+// hand stays reserved until it asks for more. The body's mutex is held.
+func (c *cursor) pinAhead(k *chunk) {
+	if c.pin != nil {
+		c.former, c.pin = c.pin, nil
+	}
+	c.pinTo(k)
+}
+
+// leaveFormer gives back what c had in hand when its pin went ahead. The body's mutex is
+// held.
+func (c *cursor) leaveFormer() {
+	c.unpin(c.former)
+	c.former = nil
+}
+
 // leave takes c out of the body's readers. The body's mutex is held.
 func (c *cursor) leave() {
+	c.leaveFormer()
 	c.pinTo(nil)
 	delete(c.body.readers, c)
 	c.body.wakeWriter()

@@ -67,7 +67,8 @@ type Depot interface {
 type Spill interface {
 	// Write hands over the next bytes without waiting. p must not change any more, and
 	// is referred to until Source has it. False means that the depot cannot keep up or
-	// fails, and nothing more will be taken; what Source has stays readable.
+	// fails, and nothing more will be taken; what Source has stays readable. To write
+	// nothing is to ask.
 	Write(p []byte) bool
 	// Source is the bytes that have been written. It grows.
 	Source() Source

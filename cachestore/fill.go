@@ -140,7 +140,8 @@ func (f *Fill) Stored() bool { return !f.windowed }
 
 // Copy reads the body from r to its end and then commits it, or ends the fill with
 // the error that r or ctx gave; the readers see that error too. It returns nil if
-// the body came whole, whether or not it could be stored.
+// the body came whole, whether or not it could be stored. Where there is a depot that
+// may take its time; when ctx ends meanwhile, Copy returns, and the store goes on.
 //
 // Should r panic, the fill ends with errBroken before the panic goes on.
 func (f *Fill) Copy(ctx context.Context, r io.Reader) error {
@@ -150,6 +151,10 @@ func (f *Fill) Copy(ctx context.Context, r io.Reader) error {
 			f.unlist() // before a reader sees the error and somebody asks again
 		}
 		f.body.finish(err)
+		if err == nil && f.store.depot != nil && !f.windowed {
+			f.store.tails.follow(ctx, func() { f.end(nil) })
+			return
+		}
 		f.end(err)
 	}()
 	ended := f.copy(ctx, r)
@@ -290,6 +295,9 @@ func (f *Fill) end(err error) {
 		}
 	}
 	f.unlist()
+	if f.spill != nil {
+		s.spilling.Add(-1)
+	}
 	if !owned {
 		f.object.Drop()
 	}

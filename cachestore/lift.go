@@ -40,9 +40,10 @@ func (s *Store) startLifting() {
 	})
 }
 
-func (s *Store) stopLifting() {
+// stopLifting ends the copying. A read that hangs is not waited for beyond ctx.
+func (s *Store) stopLifting(ctx context.Context) {
 	s.lifts.end()
-	s.lifts.work.Wait()
+	waitWithin(ctx, &s.lifts.work)
 }
 
 // offer offers memory those of objects, from the given index on, that have just been
@@ -121,7 +122,7 @@ func (s *Store) useBelow(o *Object) {
 // where there is nothing of its key and variant. False means that the caller still owns
 // that. An o that the depot does not have any more does not stay.
 func (s *Store) enter(o *Object) bool {
-	if s.turns.try(o.key) != nil {
+	if !s.turns.try(o.key) {
 		return false // something newer is about to come
 	}
 	defer s.turns.give(o.key)

@@ -211,8 +211,9 @@ func (c *cursor) fetch(ctx context.Context, at Source) error {
 
 // nextSettled reads from a whole body that is not in memory.
 func (c *cursor) nextSettled(ctx context.Context) ([]byte, error) {
-	if c.pin != nil { // of when the body still arrived
+	if c.pin != nil || c.former != nil { // of when the body still arrived
 		c.body.mu.Lock()
+		c.leaveFormer()
 		c.pinTo(nil)
 		c.body.mu.Unlock()
 	}
@@ -230,6 +231,18 @@ func (c *cursor) nextFrom(ctx context.Context, at Source) ([]byte, error) {
 	if c.end >= 0 {
 		piece = piece[:min(int64(len(piece)), c.end-c.off)]
 	}
-	c.off += int64(len(piece))
+	c.moveOn(int64(len(piece)))
 	return piece[:len(piece):len(piece)], nil
+}
+
+// moveOn sets c behind n bytes that were read from a source: while the body still arrives
+// its writer looks at where its readers are.
+func (c *cursor) moveOn(n int64) {
+	if !c.joined {
+		c.off += n
+		return
+	}
+	c.body.mu.Lock()
+	c.off += n
+	c.body.mu.Unlock()
 }

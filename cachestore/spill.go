@@ -10,14 +10,14 @@ import "context"
 const (
 	// shareOfRAM is which part of the budget a body may be that lives in memory, where
 	// there is a depot, within the two bounds below.
-	shareOfRAM       = 64
-	leastInRAMBytes  = 256 << 10
-	mostInRAMBytes   = 16 << 20
-	pendingBytes     = 16 << 20 // of one body that may wait to be written, beside what had come before it spilled
-	pendingShare     = 8        // and which part of the budget that is at most
-	followBytes      = 1 << 20  // of what has been written that stays for those who follow closely
-	leastHandedBytes = 2 * chunkBytes
-	mostHandedBytes  = 4 << 20 // that a spill has in hand at once, between its bounds the share of RAM
+	shareOfRAM      = 64
+	leastInRAMBytes = 256 << 10
+	mostInRAMBytes  = 16 << 20
+	pendingBytes    = 16 << 20 // of one body that may wait to be written, beside what had come before it spilled
+	pendingShare    = 8        // and which part of the budget that is at most
+	followBytes     = 1 << 20  // of what has been written that stays for those who follow closely
+	mostHandedBytes = 4 << 20  // that a spill has in hand at once, a chunk at least
+	handedShare     = 16       // and which part of the budget all of them together: half of what may wait
 )
 
 // spilling is what a fill knows of its body's way into the depot.
@@ -25,29 +25,24 @@ type spilling struct {
 	to      Spill
 	source  Source
 	handed  int64 // how much of the body has been handed over
-	ahead   int64 // how much of that may wait to be written
 	pending int64 // how much of what has come may
 	size    int64 // what source had when it was looked at last
-	stalled bool  // it spoke up without having written anything: it may have failed
+	failed  bool  // it takes no more, as it said when it spoke up last
 }
 
 // waits is how much has been handed over and had not been written at the last look.
 func (s *spilling) waits() int64 { return s.handed - s.size }
 
-// look looks at what has been written, heard when the depot has spoken up. What it said
-// counts once.
+// look looks at what has been written, heard when the depot has spoken up. Whether it has
+// failed is asked then: growth may have been seen before it was told of.
 func (s *spilling) look(heard bool) {
-	before := s.size
-	for more := true; more; {
-		s.size = s.source.Size()
-		select {
-		case <-s.to.Grown():
-			heard = true
-		default:
-			more = false
-		}
+	select {
+	case <-s.to.Grown():
+		heard = true
+	default:
 	}
-	s.stalled = heard && s.size == before
+	s.size = s.source.Size()
+	s.failed = s.failed || heard && !s.to.Write(nil)
 }
 
 // startSpill has the body go to the depot from its beginning on. False means that it
@@ -63,10 +58,9 @@ func (f *Fill) startSpill() bool {
 		return false
 	}
 	s.counts.spilled.Add(1)
-	limit := s.budget.Limit()
+	s.spilling.Add(1)
 	f.spill = &spilling{
-		to: to, source: to.Source(), pending: b.written + min(pendingBytes, limit/pendingShare),
-		ahead: min(mostHandedBytes, max(leastHandedBytes, limit/shareOfRAM)),
+		to: to, source: to.Source(), pending: b.written + min(pendingBytes, s.budget.Limit()/pendingShare),
 	}
 	b.beginSpill(to, f.spill.source)
 	return true
@@ -87,7 +81,16 @@ func (f *Fill) spillAtOnce() bool {
 // unspill ends the storing of a body that spills.
 func (f *Fill) unspill() {
 	f.store.counts.unspilled.Add(1)
+	f.store.spilling.Add(-1)
 	f.spill = nil
+}
+
+// ahead is how much of what a spill was handed may wait to be written. Many at once leave
+// room for each other, and for what is short; each for one more, since the first have
+// their shares before the others come.
+func (s *Store) ahead() int64 {
+	all := s.budget.Limit() / handedShare
+	return max(chunkBytes, min(mostHandedBytes, all/(1+max(s.spilling.Load(), 1))))
 }
 
 // spillSpace is memory for the bytes that come next; nil if the body is not going to be
@@ -100,9 +103,7 @@ func (f *Fill) spillSpace(ctx context.Context) ([]byte, error) {
 		return nil, nil
 	}
 	for heard := false; ; {
-		p.look(heard)
-		stalled, handed := p.stalled, p.handed
-		if !f.handOver(b.written) || stalled && p.handed == handed {
+		if p.look(heard); !f.handOver(b.written) {
 			break
 		}
 		n := b.nextChunkBytes()
@@ -140,11 +141,11 @@ func (f *Fill) reserveChunk(n int64) bool {
 }
 
 // handOver gives the depot what has come, in whole chunks but for the last, as far as it
-// may have in hand; one chunk more where it may have failed, since Write knows. False
-// means that it takes no more.
+// may have in hand. False means that it takes no more.
 func (f *Fill) handOver(arrived int64) bool {
 	b, p := f.body, f.spill
-	for p.handed < arrived && (p.stalled || p.waits() < p.ahead) {
+	ahead := f.store.ahead()
+	for !p.failed && p.handed < arrived && p.waits() < ahead {
 		// Only this goroutine adds chunks and takes them out.
 		c := b.find(p.handed)
 		end := min(c.off+int64(len(c.data)), arrived)
@@ -154,9 +155,9 @@ func (f *Fill) handOver(arrived int64) bool {
 		if !p.to.Write(c.data[: end-c.off : end-c.off]) {
 			return false
 		}
-		p.handed, p.stalled = end, false
+		p.handed = end
 	}
-	return true
+	return !p.failed
 }
 
 // endSpill waits until all of a body that has come is in the depot, and tells whether it

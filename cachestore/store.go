@@ -39,7 +39,10 @@ type Store struct {
 	// What follows is used only where there is a depot.
 	ramMax int64     // the longest body that lives in memory
 	turns  turns     // who changes both tiers
+	tails  tails     // fills that have come and are being kept
 	lifts  liftQueue // what is to be copied up into memory
+	// spilling is how many bodies go to the depot as they arrive.
+	spilling atomic.Int64
 }
 
 // counts is what has happened since the store was opened.
@@ -229,13 +232,17 @@ func (s *Store) Oldest() (born Birth, ok bool) {
 	return born.earlier(kept), ok
 }
 
-// Close closes the tiers: the depot writes what waits, as long as ctx lasts. No fill may
-// be under way.
+// Close closes the tiers: the depot writes what waits, as long as ctx lasts. No Copy may
+// be under way. What the depot has in hand when ctx has ended, and does not come back
+// from, is left behind.
 func (s *Store) Close(ctx context.Context) error {
 	var err error
 	if s.depot != nil {
-		s.stopLifting()
-		err = s.depot.Close(ctx)
+		waitWithin(ctx, &s.tails.work)
+		s.stopLifting(ctx)
+		if err = s.depot.Close(ctx); err == nil {
+			s.tails.work.Wait() // the depot has come back to all who waited for it
+		}
 	}
 	return errors.Join(err, s.home.Close())
 }

@@ -19,12 +19,13 @@ func (b *body) openWindow() {
 }
 
 // pinArrivals pins, for each reader that waits for its next byte, the chunk in
-// which that byte has now come.
+// which that byte has now come. A reader that still has in hand what has left the body
+// waits as well: its pin there keeps nothing here.
 func (b *body) pinArrivals() {
 	for r := range b.readers {
-		if r.pin == nil && r.off >= b.lost && r.off < b.written {
+		if (r.pin == nil || r.pin.left) && r.off >= b.lost && r.off < b.written {
 			// Who still reads what has spilled needs all that is here.
-			r.pinTo(b.find(max(r.off, b.front())))
+			r.pinAhead(b.find(max(r.off, b.front())))
 		}
 	}
 }

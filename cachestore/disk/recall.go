@@ -15,7 +15,7 @@ const wholeReadBytes = 72 << 10
 
 // recall is a look-up under way, which others wait for.
 type recall struct {
-	done   chan struct{}
+	done   chan struct{}      // closed at its end; nil until somebody waits
 	object *cachestore.Object // nil for nothing
 }
 
@@ -46,21 +46,27 @@ func (d *Depot) recall(key httpcache.Key, f found) *cachestore.Object {
 	r := &d.recalls
 	r.mu.Lock()
 	if under := r.m[f.at]; under != nil {
+		if under.done == nil {
+			under.done = make(chan struct{})
+		}
+		done := under.done
 		r.mu.Unlock()
-		<-under.done
+		<-done
 		if o := under.object; o != nil && o.Key() == key {
 			return o
 		}
 		return nil
 	}
-	mine := &recall{done: make(chan struct{})}
+	mine := new(recall)
 	r.m[f.at] = mine
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
 		delete(r.m, f.at)
 		r.mu.Unlock()
-		close(mine.done)
+		if mine.done != nil { // nobody finds it any more
+			close(mine.done)
+		}
 	}()
 	mine.object = d.fetch(key, f)
 	return mine.object

@@ -61,7 +61,7 @@ func (s *spill) Write(p []byte) bool {
 		}
 		p = p[n:]
 	}
-	return true
+	return !s.hasFailed()
 }
 
 func (s *spill) expect() bool {

@@ -38,6 +38,9 @@ func (s *spill) Write(p []byte) bool {
 	defer d.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(p) == 0 {
+		return !s.failed
+	}
 	if s.failed || d.closed || d.waiting+len(p) > d.room {
 		s.failed = true
 		return false
