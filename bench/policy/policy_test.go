@@ -4,8 +4,8 @@ import "testing"
 
 // shorter cuts t to what a test has time for.
 func shorter(t *trace) *trace {
-	t.warm = 200_000
-	t.requests = t.requests[:600_000]
+	t.warm = 30_000
+	t.requests = t.requests[:100_000]
 	return t
 }
 

@@ -19,7 +19,7 @@ const (
 	openFiles = 512
 	// indexShare and readShare are the parts of the memory budget that the index may take
 	// and that the memory for reads takes as of right.
-	indexShare, readShare = 2, 16
+	indexShare, readShare = 2, 32
 	// queueShare is the part of the memory budget that may wait to be written.
 	queueShare = 8
 	// numbersAhead is how far the numbers of records jump at each start beyond any that
