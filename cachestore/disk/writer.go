@@ -38,6 +38,7 @@ type appender struct {
 	entries []entry // of the segment, those of the batch too
 
 	batch   []byte // gathered, to be written at used
+	paid    bool   // its memory is reserved
 	waiting []gathered
 }
 
@@ -80,6 +81,9 @@ func (v *volume) run() {
 	v.depot.counts.gravesLost.Add(int64(len(w.owed)))
 	for k := range w.logs {
 		w.logs[k].sealSegment()
+		if w.logs[k].paid {
+			v.depot.budget.Release(batchBytes + longestRecord)
+		}
 	}
 }
 
@@ -163,6 +167,7 @@ func (w *appender) record(n int64) (p []byte, off int64, ok bool) {
 		return nil, 0, false
 	}
 	if w.batch == nil {
+		w.paid = w.volume.depot.reserve(batchBytes + longestRecord) // if not, it is there all the same
 		w.batch = make([]byte, 0, batchBytes+longestRecord)
 	}
 	at := int64(len(w.batch))
