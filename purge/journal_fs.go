@@ -44,6 +44,17 @@ func (f diskFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// Sync makes what was written durable. A file system that has turned read-only since, as
+// ext4 does after an error, says of what it has not written that all is well, so that is
+// looked at afterwards.
+func (f diskFile) Sync() error {
+	err := f.File.Sync()
+	if err == nil && readOnly(f.File) {
+		err = &os.PathError{Op: "sync", Path: f.Name(), Err: unix.EROFS}
+	}
+	return err
+}
+
 // Files hold the names of those who purged: they are for their owner.
 const (
 	dirMode  = 0o700
