@@ -15,7 +15,6 @@ const (
 	mostInRAMBytes  = 16 << 20
 	pendingBytes    = 16 << 20 // of one body that may wait to be written, beside what had come before it spilled
 	pendingShare    = 8        // and which part of the budget that is at most
-	easyPart        = 4        // of pending bytes, while all who read have still something to read
 	followBytes     = 1 << 20  // of what has been written that stays for those who follow closely
 	mostHandedBytes = 4 << 20  // that a spill has in hand at once, a chunk at least
 	handedShare     = 16       // and which part of the budget all of them together: half of what may wait
@@ -27,7 +26,6 @@ type spilling struct {
 	source  Source
 	handed  int64 // how much of the body has been handed over
 	pending int64 // how much of what has come may
-	easy    int64 // the same while no reader waits for more
 	size    int64 // what source had when it was looked at last
 	failed  bool  // it takes no more, as it said when it spoke up last
 }
@@ -61,8 +59,9 @@ func (f *Fill) startSpill() bool {
 	}
 	s.counts.spilled.Add(1)
 	s.spilling.Add(1)
-	most := min(pendingBytes, s.budget.Limit()/pendingShare)
-	f.spill = &spilling{to: to, source: to.Source(), pending: b.written + most, easy: b.written + most/easyPart}
+	f.spill = &spilling{
+		to: to, source: to.Source(), pending: b.written + min(pendingBytes, s.budget.Limit()/pendingShare),
+	}
 	b.beginSpill(to, f.spill.source)
 	return true
 }
@@ -109,8 +108,7 @@ func (f *Fill) spillSpace(ctx context.Context) ([]byte, error) {
 		}
 		n := b.nextChunkBytes()
 		b.shed(p.size, followBytes)
-		over, eager := b.written-p.size+n, b.whenNeeded()
-		if over <= p.easy || over <= p.pending && (eager == nil || p.waits() < chunkBytes) {
+		if b.written-p.size+n <= p.pending {
 			cost := allocBytes(n)
 			if f.reserveChunk(cost) || b.shed(p.size, 0) && f.reserveChunk(cost) {
 				b.hold(cost)
@@ -120,6 +118,7 @@ func (f *Fill) spillSpace(ctx context.Context) ([]byte, error) {
 		if p.waits() < chunkBytes {
 			break // that much a depot may hold back until more comes
 		}
+		eager := b.whenNeeded()
 		if eager == nil {
 			break
 		}
